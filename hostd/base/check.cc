@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: MIT
+#include "hostd/base/check.h"
+
+#include <cstdio>
+#include <cstdlib>
+
+namespace ebb {
+
+void CheckFailed(const char* file, int line, const char* condition, const char* message) {
+  std::fprintf(stderr, "CHECK failed at %s:%d: %s: %s\n", file, line, condition, message);
+  std::abort();
+}
+
+}  // namespace ebb

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+#include "hostd/base/log.h"
+
+#include <unistd.h>
+
+#include <ctime>
+#include <string>
+
+namespace ebb {
+namespace {
+
+const char* LevelName(LogLevel level) {
+  switch (level) {
+    case LogLevel::kInfo:
+      return "info";
+    case LogLevel::kWarning:
+      return "warning";
+    case LogLevel::kError:
+      return "error";
+  }
+  return "?";
+}
+
+}  // namespace
+
+void LogLine(LogLevel level, std::string_view text) {
+  timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  tm parts;
+  gmtime_r(&now.tv_sec, &parts);
+  char time[32];
+  strftime(time, sizeof time, "%Y-%m-%dT%H:%M:%S", &parts);
+  std::string line = absl::StrFormat("%s.%03dZ %s ", time, now.tv_nsec / 1000000, LevelName(level));
+  line.append(text).push_back('\n');
+  // One write keeps lines of different threads whole; nothing can be done if stderr is gone.
+  [[maybe_unused]] ssize_t written = write(STDERR_FILENO, line.data(), line.size());
+}
+
+}  // namespace ebb

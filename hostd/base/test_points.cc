@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+#include "hostd/base/test_points.h"
+
+#ifdef EBB_TEST_POINTS
+
+#include <atomic>
+#include <map>
+#include <utility>
+
+#include "hostd/base/mutex.h"
+
+namespace ebb {
+namespace {
+
+struct Points {
+  Mutex mutex;
+  std::map<std::string, std::function<void()>> actions ABSL_GUARDED_BY(mutex);
+  std::atomic<bool> any{false};
+};
+
+Points& AllPoints() {
+  static Points points;
+  return points;
+}
+
+}  // namespace
+
+void SetTestPoint(const std::string& name, std::function<void()> action) {
+  Points& points = AllPoints();
+  MutexLock lock(points.mutex);
+  if (action) {
+    points.actions[name] = std::move(action);
+  } else {
+    points.actions.erase(name);
+  }
+  points.any.store(!points.actions.empty());
+}
+
+void ReachTestPoint(const char* name) {
+  Points& points = AllPoints();
+  if (!points.any.load(std::memory_order_relaxed)) return;
+  std::function<void()> action;
+  {
+    MutexLock lock(points.mutex);
+    auto found = points.actions.find(name);
+    if (found != points.actions.end()) action = found->second;
+  }
+  if (action) action();
+}
+
+}  // namespace ebb
+
+#endif

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT
+// Named points in the page protocol where a test can delay a thread, so that races are ordered
+// without sleeps. Built with -Dtest_points=true; otherwise EBB_TEST_POINT compiles to nothing.
+#pragma once
+
+#ifdef EBB_TEST_POINTS
+
+#include <functional>
+#include <string>
+
+namespace ebb {
+
+// Runs `action` on the calling thread whenever it passes the point `name`. An empty action removes
+// it. Thread-safe; an action may block, but must not set or clear points.
+void SetTestPoint(const std::string& name, std::function<void()> action);
+void ReachTestPoint(const char* name);
+
+}  // namespace ebb
+
+#define EBB_TEST_POINT(name) ::ebb::ReachTestPoint(name)
+#else
+#define EBB_TEST_POINT(name) \
+  do {                       \
+  } while (0)
+#endif

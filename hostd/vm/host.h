@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace ebb {
+
+// One VM as people and tools see it. Bytes unless named otherwise; counters since attach.
+struct VmStatus {
+  std::string name;
+  int pid = 0;
+  // running; detaching: everything is being brought back; held: a page cannot be produced.
+  std::string state;
+  std::string held_reason;  // empty unless held
+  uint64_t held_pages = 0;
+
+  uint64_t ram_bytes = 0;
+  uint64_t limit_bytes = 0;              // 0: no limit
+  uint64_t resident_bytes = 0;           // of guest RAM, in the RAM memfds
+  uint64_t swapped_bytes = 0;            // guest pages held by ebbd, uncompressed
+  uint64_t swap_out_target_bytes = 0;    // a running `swap-out --to`; 0: none
+  uint64_t swap_in_remaining_bytes = 0;  // a running `swap-in`; 0: none
+
+  uint64_t pool_original_bytes = 0;    // what the pool's objects are uncompressed
+  uint64_t pool_compressed_bytes = 0;  // what they are compressed
+  uint64_t pool_used_bytes = 0;        // memory the pool takes for them
+  uint64_t same_filled_pages = 0;      // swapped pages that need no storage
+  uint64_t page_word_bytes = 0;
+  uint64_t record_bytes = 0;
+
+  uint64_t pages_swapped_out = 0;
+  uint64_t pages_swapped_in = 0;
+  uint64_t pages_given_back = 0;  // guarded, then touched before they were dropped
+  uint64_t pages_discarded = 0;   // swapped pages the guest gave up (balloon)
+
+  uint64_t faults = 0;  // userfaultfd messages answered
+  uint64_t zero_faults = 0;
+  uint64_t write_protect_faults = 0;
+  double fault_p50_us = 0;  // swap-ins: message read to page in place
+  double fault_p99_us = 0;
+  uint64_t paced_faults = 0;
+  uint64_t paced_us_total = 0;
+
+  std::string barrier_mode;  // qmp, grace
+  uint64_t barriers = 0;
+  double barrier_p50_ms = 0;
+  double barrier_p99_ms = 0;
+  uint64_t barrier_interval_ms = 0;
+
+  uint64_t cooling_pages = 0;
+  uint64_t guarded_pages = 0;
+  uint64_t ready_pages = 0;  // past their barrier: the ready reserve
+  uint64_t reserve_target_pages = 0;
+};
+
+struct HostStatus {
+  std::string version;
+  int pid = 0;
+  double uptime_s = 0;
+  std::string kernel;        // uname -r
+  std::string state;         // running, stopping
+  std::string stop_refused;  // why the last stop request was refused; empty: none was
+  uint64_t vms = 0;
+  uint64_t detached_vms = 0;  // since start, other than by QEMU's exit or a clean stop
+};
+
+// What the control API may ask of the daemon. Thread-safe; nothing here waits for a guest.
+// Errors: NotFound for an unknown VM, InvalidArgument for a size out of range (the message gives
+// the range), FailedPrecondition where the VM's state forbids it (the message says what to do).
+class Host {
+ public:
+  virtual ~Host() = default;
+
+  virtual HostStatus Status() const = 0;
+  virtual std::vector<VmStatus> Vms() const = 0;
+  virtual absl::StatusOr<VmStatus> Vm(const std::string& name) const = 0;
+
+  // Keeps the VM's resident memory at or below `limit_bytes` from now on; 0 lifts the limit.
+  virtual absl::Status SetLimit(const std::string& name, uint64_t limit_bytes) = 0;
+  // Swaps out once, down to `to_bytes` resident, then leaves the VM alone. Returns at once;
+  // progress is in VmStatus::swap_out_target_bytes.
+  virtual absl::Status SwapOut(const std::string& name, uint64_t to_bytes) = 0;
+  // Brings pages back, as many as the VM's limit and the host's memory allow. Returns at once;
+  // progress is in VmStatus::swap_in_remaining_bytes.
+  virtual absl::Status SwapIn(const std::string& name) = 0;
+};
+
+}  // namespace ebb
