@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT
+// ebbd, the host daemon: puts its parts together, runs them, and stops cleanly.
+
+#include <getopt.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "hostd/base/clock.h"
+#include "hostd/base/log.h"
+#include "hostd/base/status_macros.h"
+#include "hostd/control/control_server.h"
+#include "hostd/os/kernel_probe.h"
+#include "hostd/os/thread.h"
+#include "hostd/os/unix_socket.h"
+#include "hostd/peers/qemu/handover.h"
+#include "hostd/vm/registry.h"
+
+namespace {
+
+struct Options {
+  std::string runtime_dir = "/run/ebb";
+  std::optional<std::string> handover_group;
+};
+
+constexpr char kUsage[] =
+    R"(Usage: ebbd [OPTIONS]
+Takes cold memory away from running QEMU VMs and brings it back when they touch it.
+
+  --runtime-dir DIR       where the sockets are (default /run/ebb):
+                            handover.sock  libebb-qemu.so in QEMU connects here
+                            control.sock   ebbctl connects here
+  --handover-group GROUP  who may connect to handover.sock besides root (default kvm, as which
+                          QEMU runs, if there is one; an empty GROUP: nobody)
+  --help                  this text
+  --version
+
+Needs root: it opens /dev/userfaultfd, and maps QEMU's page tables out with process_madvise.
+SIGTERM or SIGINT stop it cleanly: every swapped page is brought back first, and the stop is refused
+where they do not fit into the host's memory. kill -9 stops its VMs for good: this version cannot
+take them over.
+)";
+
+[[noreturn]] void Usage(int status) {
+  std::fputs(kUsage, status == 0 ? stdout : stderr);
+  std::exit(status);
+}
+
+Options ParseOptions(int argc, char** argv) {
+  constexpr option kLong[] = {
+      {"runtime-dir", required_argument, nullptr, 'd'},
+      {"handover-group", required_argument, nullptr, 'g'},
+      {"help", no_argument, nullptr, 'h'},
+      {"version", no_argument, nullptr, 'v'},
+      {},
+  };
+  Options options;
+  for (int c; (c = getopt_long(argc, argv, "", kLong, nullptr)) != -1;) {
+    switch (c) {
+      case 'd':
+        options.runtime_dir = optarg;
+        break;
+      case 'g':
+        options.handover_group = optarg;
+        break;
+      case 'h':
+        Usage(0);
+      case 'v':
+        std::puts("ebbd " EBB_VERSION);
+        std::exit(0);
+      default:
+        Usage(2);
+    }
+  }
+  if (optind != argc) Usage(2);
+  return options;
+}
+
+// For the signal handler, which has no other way to find it.
+ebb::Handover* running_handover = nullptr;
+
+void StopOnSignal(int) { running_handover->RequestStop(); }
+
+absl::Status Run(const Options& options) {
+  const int64_t started_ns = ebb::MonotonicNs();
+  EBB_ASSIGN_OR_RETURN(ebb::UniqueFd device, ebb::OpenUserfaultfdDevice());
+  EBB_RETURN_IF_ERROR(ebb::ProbeKernel(device.get()));
+  ebb::LogInfo("kernel probe passed in %d ms", (ebb::MonotonicNs() - started_ns) / ebb::kNsPerMs);
+  if (const absl::Status protection = ebb::ProtectDaemon(); !protection.ok()) {
+    ebb::LogWarning("ebbd is not protected against the host running out of memory: %s",
+                    std::string(protection.message()));
+  }
+
+  std::error_code error;
+  std::filesystem::create_directories(options.runtime_dir, error);
+  if (error) {
+    return absl::PermissionDeniedError("creating " + options.runtime_dir + ": " + error.message());
+  }
+  ebb::Registry registry(EBB_VERSION, started_ns);
+  const std::string group = options.handover_group.value_or(ebb::GroupExists("kvm") ? "kvm" : "");
+  EBB_ASSIGN_OR_RETURN(std::unique_ptr<ebb::Handover> handover,
+                       ebb::Handover::Listen({options.runtime_dir + "/handover.sock", group},
+                                             std::move(device), &registry));
+  running_handover = handover.get();
+  struct sigaction stop = {};
+  stop.sa_handler = StopOnSignal;
+  sigaction(SIGTERM, &stop, nullptr);
+  sigaction(SIGINT, &stop, nullptr);
+
+  ebb::ControlServerOptions control_options;
+  control_options.socket_path = options.runtime_dir + "/control.sock";
+  EBB_ASSIGN_OR_RETURN(const std::unique_ptr<ebb::ControlServer> control,
+                       ebb::ControlServer::Start(registry, std::move(control_options)));
+  ebb::LogInfo("ebbd " EBB_VERSION " is ready in %s", options.runtime_dir);
+  while (handover->RunOnce()) {
+  }
+  ebb::LogInfo("stopped; no VM has swapped pages");
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const Options options = ParseOptions(argc, argv);
+  const absl::Status status = Run(options);
+  if (status.ok()) return 0;
+  ebb::LogError("ebbd cannot run: %s", std::string(status.message()));
+  return 1;
+}

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT
+// What the kernel says about descriptors that came from an untrusted process.
+#pragma once
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace ebb {
+
+struct MemfdInfo {
+  uint64_t inode = 0;
+  uint64_t bytes = 0;
+  uint64_t page_bytes = 0;  // 4096 unless hugetlb
+};
+
+// Fails unless `fd` is a memfd (or tmpfs file) open for reading and writing that can be punched.
+absl::StatusOr<MemfdInfo> InspectMemfd(int fd);
+
+// Fails unless `fd` is a userfaultfd.
+absl::Status CheckIsUserfaultfd(int fd);
+
+}  // namespace ebb

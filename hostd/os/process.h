@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+// What the kernel says about processes and the host's memory, read from /proc and /sys. Every call
+// reads afresh. A process that exits meanwhile gives an empty or missing answer, not a crash.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "hostd/base/unique_fd.h"
+#include "hostd/base/units.h"
+
+namespace ebb {
+
+std::optional<std::string> ReadFile(const std::string& path);
+
+absl::StatusOr<UniqueFd> OpenPidfd(int pid);
+// Arguments of the process; empty when it is gone.
+std::vector<std::string> CommandLine(int pid);
+// What its open descriptors are, e.g. "/dev/vfio/12" or "anon_inode:[userfaultfd]".
+std::vector<std::string> OpenFiles(int pid);
+// A "NAME:  N kB" field of /proc/PID/status, in bytes.
+std::optional<uint64_t> StatusBytes(int pid, const std::string& field);
+
+// A VMA of a process.
+struct Vma {
+  Hva start;
+  Hva end;
+  uint64_t file_offset = 0;
+  uint64_t inode = 0;
+  bool shared = false;
+  bool writable = false;
+};
+std::vector<Vma> MemoryMap(int pid);
+// True where every VMA of `inode` carries MADV_NOHUGEPAGE ("nh" in smaps' VmFlags).
+bool HugePagesForbidden(int pid, uint64_t inode);
+
+// Processes other than `except` that map one of the inodes, as pids.
+std::vector<int> OtherMappers(const std::vector<uint64_t>& inodes, const std::vector<int>& except);
+
+// True while the host swaps to anything at all (/proc/swaps).
+bool HostSwaps();
+// memory.swap.max of the process's cgroup (v2) or its nearest ancestor's; none where it is "max" or
+// there is no cgroup v2 memory controller.
+std::optional<uint64_t> CgroupSwapMax(int pid);
+
+// MemAvailable of the host.
+uint64_t HostAvailableBytes();
+
+// Which shmem huge-page setting is on; none when shmem never uses huge pages.
+std::optional<std::string> ShmemHugePageSetting();
+
+// uname -r.
+std::string KernelRelease();
+
+}  // namespace ebb

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: MIT
+#include "hostd/os/unix_socket.h"
+
+#include <grp.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "hostd/base/status_macros.h"
+
+namespace ebb {
+namespace {
+
+// SCM_MAX_FD is 253; nothing of ours sends near as many.
+constexpr size_t kMaxFdsPerPacket = 64;
+
+absl::StatusOr<sockaddr_un> AddressOf(const std::string& path) {
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  if (path.empty() || path.size() >= sizeof address.sun_path) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "socket path \"%s\" is empty or longer than %d bytes", path, sizeof address.sun_path - 1));
+  }
+  std::memcpy(address.sun_path, path.data(), path.size());
+  return address;
+}
+
+int TypeFlag(SocketType type) { return type == SocketType::kStream ? SOCK_STREAM : SOCK_SEQPACKET; }
+
+absl::Status SetAccess(const std::string& path, mode_t mode, const std::string& group) {
+  if (!group.empty()) {
+    const struct group* entry = getgrnam(group.c_str());
+    if (entry == nullptr) {
+      return absl::NotFoundError(absl::StrFormat("there is no group \"%s\"", group));
+    }
+    if (chown(path.c_str(), static_cast<uid_t>(-1), entry->gr_gid) != 0) {
+      return ErrnoStatus("setting the group of " + path);
+    }
+  }
+  if (chmod(path.c_str(), mode) != 0) return ErrnoStatus("setting the mode of " + path);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<UniqueFd> ListenUnix(const std::string& path, SocketType type, mode_t mode,
+                                    const std::string& group) {
+  EBB_ASSIGN_OR_RETURN(const sockaddr_un address, AddressOf(path));
+  if (ConnectUnix(path, type).ok()) {
+    return absl::AlreadyExistsError("another process listens on " + path);
+  }
+  unlink(path.c_str());
+  UniqueFd fd(socket(AF_UNIX, TypeFlag(type) | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd.valid()) return ErrnoStatus("socket");
+  // Nobody may connect before the access is set.
+  const mode_t old_mask = umask(0177);
+  const int bound = bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
+  umask(old_mask);
+  if (bound != 0) return ErrnoStatus("binding " + path);
+  EBB_RETURN_IF_ERROR(SetAccess(path, mode, group));
+  if (listen(fd.get(), 64) != 0) return ErrnoStatus("listening on " + path);
+  return fd;
+}
+
+bool GroupExists(const std::string& group) { return getgrnam(group.c_str()) != nullptr; }
+
+absl::StatusOr<UniqueFd> ConnectUnix(const std::string& path, SocketType type) {
+  EBB_ASSIGN_OR_RETURN(const sockaddr_un address, AddressOf(path));
+  UniqueFd fd(socket(AF_UNIX, TypeFlag(type) | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd.valid()) return ErrnoStatus("socket");
+  if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    return ErrnoStatus("connecting to " + path);
+  }
+  return fd;
+}
+
+absl::StatusOr<UniqueFd> AcceptUnix(int listener) {
+  UniqueFd fd(accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  if (!fd.valid()) return ErrnoStatus("accept");
+  return fd;
+}
+
+absl::StatusOr<PeerCredentials> PeerOf(int socket) {
+  ucred credentials = {};
+  socklen_t bytes = sizeof credentials;
+  if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &bytes) != 0) {
+    return ErrnoStatus("SO_PEERCRED");
+  }
+  return PeerCredentials{credentials.pid, credentials.uid};
+}
+
+absl::Status SendPacket(int socket, std::span<const std::byte> packet, std::span<const int> fds) {
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kMaxFdsPerPacket)] = {};
+  iovec io = {const_cast<std::byte*>(packet.data()), packet.size()};
+  msghdr message = {};
+  message.msg_iov = &io;
+  message.msg_iovlen = 1;
+  if (!fds.empty()) {
+    message.msg_control = control;
+    message.msg_controllen = CMSG_SPACE(fds.size_bytes());
+    cmsghdr* header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(fds.size_bytes());
+    std::memcpy(CMSG_DATA(header), fds.data(), fds.size_bytes());
+  }
+  const ssize_t sent = sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+  if (sent != static_cast<ssize_t>(packet.size())) return ErrnoStatus("sending a packet");
+  return absl::OkStatus();
+}
+
+OsResult ReceivePacket(int socket, std::span<std::byte> buffer, size_t max_fds,
+                       ReceivedPacket* packet) {
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kMaxFdsPerPacket)];
+  iovec io = {buffer.data(), buffer.size()};
+  msghdr message = {};
+  message.msg_iov = &io;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  const ssize_t bytes = recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+  if (bytes == 0) return OsResult::kGone;
+  if (bytes < 0) return ErrnoIsTransient() ? OsResult::kRetry : OsResult::kGone;
+
+  packet->bytes = static_cast<size_t>(bytes);
+  packet->fds.clear();
+  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
+       header = CMSG_NXTHDR(&message, header)) {
+    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+    const size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < count; ++i) {
+      int fd;
+      std::memcpy(&fd, CMSG_DATA(header) + i * sizeof(int), sizeof fd);
+      packet->fds.emplace_back(fd);
+    }
+  }
+  if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0 || packet->fds.size() > max_fds) {
+    packet->fds.clear();
+    return OsResult::kFailed;
+  }
+  return OsResult::kDone;
+}
+
+OsResult WriteSome(int socket, std::span<const char> bytes, size_t* written) {
+  const ssize_t sent = send(socket, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  *written = sent > 0 ? static_cast<size_t>(sent) : 0;
+  if (sent >= 0) return OsResult::kDone;
+  return ErrnoIsTransient() ? OsResult::kRetry : OsResult::kGone;
+}
+
+OsResult ReadSome(int socket, std::span<char> bytes, size_t* read) {
+  const ssize_t received = recv(socket, bytes.data(), bytes.size(), MSG_DONTWAIT);
+  *read = received > 0 ? static_cast<size_t>(received) : 0;
+  if (received > 0) return OsResult::kDone;
+  if (received == 0) return OsResult::kGone;
+  return ErrnoIsTransient() ? OsResult::kRetry : OsResult::kGone;
+}
+
+}  // namespace ebb

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+#include "hostd/page/swap_desc_table.h"
+
+#include "hostd/base/check.h"
+
+namespace ebb {
+
+SwapDescTable::SwapDescTable(std::byte* memory, uint32_t capacity)
+    : records_(reinterpret_cast<Record*>(memory)), capacity_(capacity) {}
+
+SwapDescTable::Record& SwapDescTable::At(SwapId id) const {
+  EBB_CHECK(id.value >= 1 && id.value <= capacity_, "SwapId out of range");
+  return records_[id.value];
+}
+
+std::optional<SwapId> SwapDescTable::Allocate(const SwapDesc& desc) {
+  SwapId id;
+  if (free_ != 0) {
+    id.value = free_;
+    free_ = static_cast<uint32_t>(At(id).detail.load(std::memory_order_relaxed));
+  } else if (never_used_ <= capacity_) {
+    id.value = never_used_++;
+  } else {
+    return std::nullopt;
+  }
+  Record& record = At(id);
+  const SwapLocation last(record.location.load(std::memory_order_relaxed));
+  EBB_CHECK(last.tier() == TierKind::kFree, "allocating a record that is in use");
+  record.detail.store(desc.checksum, std::memory_order_relaxed);
+  record.location.store(desc.location.WithGeneration(last.generation() + 1).bits(),
+                        std::memory_order_release);
+  return id;
+}
+
+SwapDesc SwapDescTable::Load(SwapId id) const {
+  const Record& record = At(id);
+  SwapDesc desc;
+  desc.location = SwapLocation(record.location.load(std::memory_order_acquire));
+  desc.checksum = static_cast<uint32_t>(record.detail.load(std::memory_order_relaxed));
+  return desc;
+}
+
+void SwapDescTable::Retire(SwapId id) {
+  Record& record = At(id);
+  EBB_CHECK(SwapLocation(record.location.load(std::memory_order_relaxed)).tier() != TierKind::kFree,
+            "retiring a free record");
+  // Pushing with CAS and taking the whole list at once has no ABA problem.
+  uint32_t head = retired_.load(std::memory_order_relaxed);
+  do {
+    record.detail.store(head, std::memory_order_relaxed);
+  } while (!retired_.compare_exchange_weak(head, id.value, std::memory_order_release,
+                                           std::memory_order_relaxed));
+}
+
+void SwapDescTable::Reap(const std::function<void(SwapLocation)>& free_storage) {
+  SwapId id{retired_.exchange(0, std::memory_order_acquire)};
+  while (id) {
+    Record& record = At(id);
+    const SwapId next{static_cast<uint32_t>(record.detail.load(std::memory_order_relaxed))};
+    const SwapLocation location(record.location.load(std::memory_order_relaxed));
+    free_storage(location);
+    record.location.store(SwapLocation().WithGeneration(location.generation()).bits(),
+                          std::memory_order_relaxed);
+    record.detail.store(free_, std::memory_order_relaxed);
+    free_ = id.value;
+    id = next;
+  }
+}
+
+}  // namespace ebb

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+
+#include "hostd/page/ids.h"
+#include "hostd/page/swap_desc.h"
+
+namespace ebb {
+
+// SwapId -> swap_desc for one VM: a flat array of 16-byte records in memory that is zero at first
+// and outlives this object.
+//
+// One thread, reclaim, allocates ids and reaps dead ones. Any thread that owns the page a record
+// belongs to may Load it, and Retire it once the page is back; Retire never blocks or allocates, so
+// that the fault path can call it. A retired id is not reused, and its storage not freed, before
+// reclaim has reaped it.
+class SwapDescTable {
+ public:
+  SwapDescTable(std::byte* memory, uint32_t capacity);
+
+  // Ids 1..capacity; id 0 has a record too, unused.
+  static constexpr uint64_t BytesFor(uint32_t capacity) {
+    return (uint64_t{capacity} + 1) * sizeof(Record);
+  }
+
+  // Reclaim only: a free id with `desc` stored under it, or none when all are taken.
+  std::optional<SwapId> Allocate(const SwapDesc& desc);
+
+  // By the owner of the page.
+  SwapDesc Load(SwapId id) const;
+  void Retire(SwapId id);
+
+  // Reclaim only: hands every retired record's location to `free_storage`, then frees its id.
+  void Reap(const std::function<void(SwapLocation)>& free_storage);
+
+ private:
+  struct Record {
+    std::atomic<uint64_t> location;
+    // Low half: the checksum; once the id is retired or free, the next id of that list.
+    // High half: reserved for age and reference count.
+    std::atomic<uint64_t> detail;
+  };
+  static_assert(sizeof(Record) == 16);
+
+  Record& At(SwapId id) const;
+
+  Record* records_;
+  uint32_t capacity_;
+  std::atomic<uint32_t> retired_{0};  // head of the list any thread pushes to
+  // Reclaim only:
+  uint32_t free_ = 0;        // head of the list of reaped ids
+  uint32_t never_used_ = 1;  // ids from here on were never allocated
+};
+
+}  // namespace ebb

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: MIT
+#include "hostd/peers/qemu/handover.h"
+
+#include <poll.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "hostd/base/clock.h"
+#include "hostd/base/log.h"
+#include "hostd/base/status_macros.h"
+#include "hostd/os/process.h"
+#include "hostd/os/unix_socket.h"
+
+namespace ebb {
+namespace {
+
+constexpr size_t kMaxSessions = 1024;
+constexpr int64_t kMaxWaitNs = kNsPerS;
+// How soon a state change of a VM that is being detached is noticed.
+constexpr int64_t kStoppingWaitNs = 50 * kNsPerMs;
+// A clean stop leaves at least this much of the host's memory free.
+constexpr uint64_t kStopMarginBytes = 128 * kMiB;
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Handover>> Handover::Listen(const Options& options,
+                                                           UniqueFd userfaultfd_device,
+                                                           Registry* registry) {
+  const mode_t mode = options.socket_group.empty() ? 0600 : 0660;
+  EBB_ASSIGN_OR_RETURN(UniqueFd listener, ListenUnix(options.socket_path, SocketType::kSeqPacket,
+                                                     mode, options.socket_group));
+  return std::unique_ptr<Handover>(
+      new Handover(std::move(listener), std::move(userfaultfd_device), registry));
+}
+
+Handover::Handover(UniqueFd listener, UniqueFd userfaultfd_device, Registry* registry)
+    : listener_(std::move(listener)),
+      userfaultfd_device_(std::move(userfaultfd_device)),
+      registry_(registry) {}
+
+bool Handover::RunOnce() {
+  if (stop_requested_ != 0) {
+    stop_requested_ = 0;
+    BeginStop();
+  }
+  const int64_t wait_ns = Tick(MonotonicNs());
+  EndSessions();
+  if (stopping_ && registry_->All().empty()) return false;
+
+  std::vector<pollfd> fds = {{wake_.fd(), POLLIN, 0}, {listener_.get(), POLLIN, 0}};
+  for (const auto& session : sessions_) {
+    const int qmp = session->barrier() != nullptr ? session->barrier()->fd() : -1;
+    fds.push_back({session->socket(), POLLIN, 0});
+    fds.push_back({session->pidfd(), POLLIN, 0});
+    fds.push_back({qmp, POLLIN, 0});
+  }
+  const timespec timeout = {wait_ns / kNsPerS, wait_ns % kNsPerS};
+  ppoll(fds.data(), fds.size(), &timeout, nullptr);
+  wake_.Clear();
+
+  // Sessions that Accept adds are not in `fds` yet.
+  const size_t polled = sessions_.size();
+  for (size_t i = 0; i < polled; ++i) {
+    QemuSession& session = *sessions_[i];
+    if (fds[2 + 3 * i + 1].revents != 0) {
+      LogInfo("vm %s: QEMU (process %d) has exited", session.vm_name(), session.peer().pid);
+      session.Finish();
+      continue;
+    }
+    if (fds[2 + 3 * i].revents != 0) HandleHello(session);
+    if (fds[2 + 3 * i + 2].revents != 0) session.barrier()->OnReadable();
+  }
+  if (fds[1].revents != 0) Accept();
+  return true;
+}
+
+void Handover::Accept() {
+  absl::StatusOr<UniqueFd> socket = AcceptUnix(listener_.get());
+  if (!socket.ok()) return;
+  const absl::StatusOr<PeerCredentials> peer = PeerOf(socket->get());
+  if (!peer.ok() || sessions_.size() >= kMaxSessions) return;
+  auto session = std::make_unique<QemuSession>(*std::move(socket), *peer, MonotonicNs());
+  if (session->SendOffer(userfaultfd_device_.get()).ok()) sessions_.push_back(std::move(session));
+}
+
+void Handover::HandleHello(QemuSession& session) {
+  absl::Status status;
+  switch (session.Receive(&status)) {
+    case OsResult::kRetry:
+      return;
+    case OsResult::kDone:
+      break;
+    case OsResult::kFailed:
+      // An attached VM keeps being served: its memory depends on it.
+      if (session.vm() == nullptr) Refuse(session, status);
+      return;
+    default:
+      // The library never closes the socket of an attached VM before QEMU ends.
+      if (session.vm() == nullptr || session.pidfd() < 0) session.Finish();
+      session.CloseSocket();
+      return;
+  }
+  if (stopping_) {
+    status = absl::UnavailableError("ebbd is stopping");
+  } else if (registry_->Contains(session.vm_name())) {
+    status = absl::AlreadyExistsError(absl::StrFormat(
+        "a VM named \"%s\" is attached already; give this one another name", session.vm_name()));
+  } else {
+    status = session.Attach(&wake_);
+    if (status.ok()) status = session.SendAccept();
+  }
+  if (!status.ok()) {
+    Refuse(session, status);
+    return;
+  }
+  registry_->Add(session.vm());
+  last_refusal_.erase(session.peer().pid);
+  LogInfo("vm %s: attached, %d MiB of RAM, process %d", session.vm_name(),
+          session.vm()->ram_bytes() / kMiB, session.peer().pid);
+}
+
+void Handover::Refuse(QemuSession& session, const absl::Status& reason) {
+  const std::string text(reason.message());
+  session.SendRefuse(text);
+  session.Finish();
+  std::string& last = last_refusal_[session.peer().pid];
+  if (last != text) {
+    const std::string name = session.vm_name().empty() ? "without a name" : session.vm_name();
+    LogWarning("vm %s (process %d): not attached: %s", name, session.peer().pid, text);
+    last = text;
+  }
+  if (last_refusal_.size() > kMaxSessions) last_refusal_.clear();
+}
+
+void Handover::BeginStop() {
+  uint64_t needed_bytes = 0;
+  for (const auto& vm : registry_->All()) needed_bytes += vm->bytes_to_bring_back();
+  const uint64_t available_bytes = HostAvailableBytes();
+  if (needed_bytes > 0 && needed_bytes + kStopMarginBytes > available_bytes) {
+    const std::string reason = absl::StrFormat(
+        "stopping would bring %d MiB of guest memory back, and the host has %d MiB available; free "
+        "memory or move VMs away first",
+        needed_bytes / kMiB, available_bytes / kMiB);
+    LogError("stop refused: %s", reason);
+    registry_->SetStopRefused(reason);
+    return;
+  }
+  LogInfo("stopping: bringing %d MiB of guest memory back first", needed_bytes / kMiB);
+  stopping_ = true;
+  registry_->SetStopping(true);
+  registry_->SetStopRefused("");
+  for (const auto& vm : registry_->All()) vm->Detach();
+}
+
+int64_t Handover::Tick(int64_t now_ns) {
+  int64_t wait_ns = stopping_ ? kStoppingWaitNs : kMaxWaitNs;
+  for (const auto& session : sessions_) {
+    if (session->finished()) continue;
+    if (!session->InTime(now_ns)) {
+      Refuse(*session, absl::DeadlineExceededError("it sent no hello in time"));
+      continue;
+    }
+    if (session->vm() == nullptr) continue;
+    if (session->vm()->state() != Vm::State::kRunning) {
+      FinishDetached(*session);
+      wait_ns = kStoppingWaitNs;
+      continue;
+    }
+    if (session->barrier() != nullptr) {
+      wait_ns = std::min(wait_ns, session->barrier()->OnTick(now_ns));
+    }
+    if (const absl::Status found = session->CheckAgain(now_ns); !found.ok()) {
+      LogError("vm %s: can no longer be managed: %s. Bringing all of its memory back",
+               session->vm_name(), std::string(found.message()));
+      session->vm()->Detach();
+    }
+  }
+  return wait_ns;
+}
+
+void Handover::FinishDetached(QemuSession& session) {
+  switch (session.vm()->state()) {
+    case Vm::State::kDetached:
+      if (!stopping_) registry_->CountDetached();
+      session.SendRelease();
+      session.Finish();
+      return;
+    case Vm::State::kDetachFailed: {
+      const std::string reason =
+          absl::StrFormat("vm %s: %s", session.vm_name(), session.vm()->detach_error());
+      LogError("not detached: %s", reason);
+      session.vm()->ResumeAfterFailedDetach();
+      if (stopping_) {
+        stopping_ = false;
+        registry_->SetStopping(false);
+        registry_->SetStopRefused(reason);
+      }
+      return;
+    }
+    default:
+      return;
+  }
+}
+
+void Handover::EndSessions() {
+  for (const auto& session : sessions_) {
+    if (session->finished() && session->vm() != nullptr) registry_->Remove(session->vm_name());
+  }
+  sessions_.erase(std::remove_if(sessions_.begin(), sessions_.end(),
+                                 [](const auto& session) { return session->finished(); }),
+                  sessions_.end());
+}
+
+}  // namespace ebb

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <csignal>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "hostd/base/unique_fd.h"
+#include "hostd/os/wake_event.h"
+#include "hostd/peers/qemu/qemu_session.h"
+#include "hostd/vm/registry.h"
+
+namespace ebb {
+
+// The peers thread's work: accepts QEMUs, attaches their VMs, runs their QMP barriers, watches for
+// their exit and for conditions that forbid managing them, and lets go of them on a clean stop.
+// Thread-bound; RequestStop and the wake event may be used from a signal handler.
+class Handover {
+ public:
+  struct Options {
+    std::string socket_path;
+    std::string socket_group;  // who may connect besides root; empty: nobody
+  };
+  static absl::StatusOr<std::unique_ptr<Handover>> Listen(const Options& options,
+                                                          UniqueFd userfaultfd_device,
+                                                          Registry* registry);
+
+  // Waits for something to do and does it. False once a stop has been asked for and every VM has
+  // all of its memory back.
+  bool RunOnce();
+
+  // Asks for a clean stop. It is refused, and said so in the status, when the pages do not fit.
+  void RequestStop() {
+    stop_requested_ = 1;
+    wake_.Set();
+  }
+
+ private:
+  Handover(UniqueFd listener, UniqueFd userfaultfd_device, Registry* registry);
+
+  void Accept();
+  void BeginStop();
+  void FinishDetached(QemuSession& session);
+  void EndSessions();
+  int64_t Tick(int64_t now_ns);
+  void Refuse(QemuSession& session, const absl::Status& reason);
+  void HandleHello(QemuSession& session);
+
+  UniqueFd listener_;
+  UniqueFd userfaultfd_device_;
+  Registry* registry_;
+  WakeEvent wake_;
+  volatile sig_atomic_t stop_requested_ = 0;
+  bool stopping_ = false;
+  std::vector<std::unique_ptr<QemuSession>> sessions_;
+  // The last reason told to each process, so that a library that keeps trying logs it once.
+  std::map<int, std::string> last_refusal_;
+};
+
+}  // namespace ebb

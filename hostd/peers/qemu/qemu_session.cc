@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: MIT
+#include "hostd/peers/qemu/qemu_session.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "hostd/base/clock.h"
+#include "hostd/base/status_macros.h"
+#include "hostd/os/descriptor.h"
+#include "hostd/os/process.h"
+#include "hostd/os/qemu_memory.h"
+#include "hostd/vm/attach_check.h"
+
+namespace ebb {
+namespace {
+
+wire::Header MakeHeader(wire::MessageType type, size_t bytes) {
+  wire::Header header = {};
+  header.magic = wire::kMagic;
+  header.version = wire::kVersion;
+  header.type = static_cast<uint16_t>(type);
+  header.size = static_cast<uint32_t>(bytes);
+  return header;
+}
+
+template <typename Message>
+absl::Status Send(int socket, wire::MessageType type, Message message, std::span<const int> fds) {
+  message.header = MakeHeader(type, sizeof message);
+  return SendPacket(socket, std::as_bytes(std::span(&message, 1)), fds);
+}
+
+bool IsNameCharacter(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+         c == '.' || c == '-';
+}
+
+// The text of a NUL-terminated field, if it is terminated.
+template <size_t kBytes>
+absl::StatusOr<std::string> Text(const char (&field)[kBytes], const char* what) {
+  const char* end = std::find(field, field + kBytes, '\0');
+  if (end == field + kBytes) {
+    return absl::InvalidArgumentError(absl::StrFormat("the %s is not terminated", what));
+  }
+  return std::string(field, end);
+}
+
+}  // namespace
+
+absl::Status QemuSession::SendOffer(int userfaultfd_device) {
+  const std::array<int, 1> fds = {userfaultfd_device};
+  return Send(socket_.get(), wire::MessageType::kOffer, wire::Offer{}, fds);
+}
+
+absl::Status QemuSession::SendAccept() {
+  EBB_ASSIGN_OR_RETURN(const auto state, vm_->OpenStateReadOnly());
+  const std::array<int, 3> fds = {state[0].get(), state[1].get(), state[2].get()};
+  return Send(socket_.get(), wire::MessageType::kAccept, wire::Offer{}, fds);
+}
+
+void QemuSession::SendRefuse(const std::string& reason) {
+  wire::Refuse refuse = {};
+  std::memcpy(refuse.reason, reason.data(), std::min(reason.size(), sizeof refuse.reason - 1));
+  // A peer that does not read its answer loses it.
+  Send(socket_.get(), wire::MessageType::kRefuse, refuse, {}).IgnoreError();
+}
+
+void QemuSession::SendRelease() {
+  Send(socket_.get(), wire::MessageType::kRelease, wire::Offer{}, {}).IgnoreError();
+}
+
+OsResult QemuSession::Receive(absl::Status* error) {
+  wire::Hello hello = {};
+  ReceivedPacket packet;
+  const OsResult result = ReceivePacket(socket_.get(), std::as_writable_bytes(std::span(&hello, 1)),
+                                        1 + wire::kMaxRamBlocks, &packet);
+  if (result == OsResult::kRetry || result == OsResult::kGone) return result;
+  if (result != OsResult::kDone || packet.bytes != sizeof hello) {
+    *error = absl::InvalidArgumentError("it sent something that is not a hello");
+    return OsResult::kFailed;
+  }
+  *error = vm_ == nullptr ? CheckHello(hello, packet.fds.size())
+                          : absl::InvalidArgumentError("it sent a second hello");
+  if (!error->ok()) return OsResult::kFailed;
+  hello_ = hello;
+  hello_fds_ = std::move(packet.fds);
+  return OsResult::kDone;
+}
+
+absl::Status QemuSession::CheckHello(const wire::Hello& hello, size_t fds) {
+  if (hello.header.magic != wire::kMagic || hello.header.version != wire::kVersion) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("its libebb-qemu.so speaks version %d of the hand-over protocol, this ebbd "
+                        "%d; start the VM "
+                        "with the library of this ebbd",
+                        hello.header.version, wire::kVersion));
+  }
+  if (hello.header.type != static_cast<uint16_t>(wire::MessageType::kHello) ||
+      hello.header.size != sizeof hello) {
+    return absl::InvalidArgumentError("its hello is malformed");
+  }
+  if (hello.ram_block_count < 1 || hello.ram_block_count > wire::kMaxRamBlocks ||
+      hello.memfd_count < 1 || hello.memfd_count > wire::kMaxRamBlocks ||
+      fds != 1 + hello.memfd_count) {
+    return absl::InvalidArgumentError("its hello does not match the descriptors that came with it");
+  }
+  EBB_ASSIGN_OR_RETURN(vm_name_, Text(hello.vm_name, "VM name"));
+  if (vm_name_.empty() || !std::all_of(vm_name_.begin(), vm_name_.end(), IsNameCharacter)) {
+    vm_name_.clear();
+    return absl::InvalidArgumentError(
+        "its VM name may only have letters, digits, '_', '.' and '-'");
+  }
+  return Text(hello.qmp_path, "QMP path").status();
+}
+
+absl::Status QemuSession::Attach(WakeEvent* peers_wake) {
+  if ((hello_.flags & wire::kHelloCarriesState) != 0) {
+    return absl::FailedPreconditionError(
+        "it was attached to an ebbd that was killed, and this version of ebbd cannot take it over: "
+        "what was swapped out is gone. Destroy the VM and start it again");
+  }
+  std::vector<UniqueFd> fds = std::move(hello_fds_);
+  QemuMemory::Handles handles;
+  handles.userfaultfd = std::move(fds.front());
+  handles.memfds.assign(std::make_move_iterator(fds.begin() + 1),
+                        std::make_move_iterator(fds.end()));
+  handles.pid = peer_.pid;
+  EBB_RETURN_IF_ERROR(CheckIsUserfaultfd(handles.userfaultfd.get()));
+  EBB_ASSIGN_OR_RETURN(pidfd_, OpenPidfd(peer_.pid));
+  EBB_ASSIGN_OR_RETURN(handles.pidfd, OpenPidfd(peer_.pid));
+
+  std::vector<ClaimedRamBlock> blocks;
+  for (uint32_t i = 0; i < hello_.ram_block_count; ++i) {
+    const wire::RamBlock& block = hello_.ram_blocks[i];
+    blocks.push_back({block.hva, block.bytes, block.file_offset, block.fd_index});
+  }
+  EBB_ASSIGN_OR_RETURN(RamLayout layout, CheckRam(peer_.pid, blocks, handles.memfds));
+  ram_inodes_ = InodesOf(handles.memfds);
+  EBB_RETURN_IF_ERROR(CheckProcess(peer_.pid, ram_inodes_));
+
+  Vm::Parts parts;
+  parts.name = vm_name_;
+  parts.pid = peer_.pid;
+  EBB_ASSIGN_OR_RETURN(parts.memory, QemuMemory::Open(std::move(handles), std::move(layout)));
+  EBB_ASSIGN_OR_RETURN(parts.barrier, MakeBarrier(peers_wake));
+  EBB_ASSIGN_OR_RETURN(std::unique_ptr<Vm> vm, Vm::Start(std::move(parts)));
+  vm_ = std::move(vm);
+  if (barrier_ != nullptr) {
+    barrier_->SetCompletedCallback([vm = vm_.get()] { vm->BarrierCompleted(); });
+  }
+  next_check_ns_ = MonotonicNs() + kCheckIntervalNs;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<IoBarrier>> QemuSession::MakeBarrier(WakeEvent* peers_wake) {
+  EBB_ASSIGN_OR_RETURN(const std::string qmp_path, Text(hello_.qmp_path, "QMP path"));
+  if (qmp_path.empty()) return std::unique_ptr<IoBarrier>(new GraceTime());
+  QmpBarrier::Options options;
+  options.vm_name = vm_name_;
+  options.qmp_path = qmp_path;
+  options.pid = peer_.pid;
+  options.peers_wake = peers_wake;
+  auto barrier = std::make_unique<QmpBarrier>(std::move(options));
+  barrier_ = barrier.get();
+  return std::unique_ptr<IoBarrier>(std::move(barrier));
+}
+
+absl::Status QemuSession::CheckAgain(int64_t now_ns) {
+  if (now_ns < next_check_ns_) return absl::OkStatus();
+  next_check_ns_ = now_ns + kCheckIntervalNs;
+  return CheckProcess(peer_.pid, ram_inodes_);
+}
+
+}  // namespace ebb

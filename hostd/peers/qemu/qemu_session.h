@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "hostd/base/unique_fd.h"
+#include "hostd/os/unix_socket.h"
+#include "hostd/os/wake_event.h"
+#include "hostd/peers/qemu/qmp_barrier.h"
+#include "hostd/vm/vm.h"
+#include "hostd/wire/handover.h"
+
+namespace ebb {
+
+// One connection of a library in QEMU: from the offer through the hello to the attached VM.
+// Everything the other side says is checked before it is used. Peers thread only.
+class QemuSession {
+ public:
+  QemuSession(UniqueFd socket, PeerCredentials peer, int64_t now_ns)
+      : socket_(std::move(socket)), peer_(peer), deadline_ns_(now_ns + kHelloTimeoutNs) {}
+
+  absl::Status SendOffer(int userfaultfd_device);
+  absl::Status SendAccept();
+  void SendRefuse(const std::string& reason);
+  void SendRelease();
+
+  // Reads one packet. kRetry: nothing yet; kGone: the peer closed; kDone: a hello is there to
+  // attach; kFailed: garbage, see `error`.
+  OsResult Receive(absl::Status* error);
+
+  // Checks the hello against what the process really is and starts the VM.
+  absl::Status Attach(WakeEvent* peers_wake);
+
+  const PeerCredentials& peer() const { return peer_; }
+  const std::string& vm_name() const { return vm_name_; }
+  const std::shared_ptr<Vm>& vm() const { return vm_; }
+  QmpBarrier* barrier() const { return barrier_; }
+  int socket() const { return socket_.get(); }
+  void CloseSocket() { socket_.Reset(); }
+  int pidfd() const { return pidfd_.get(); }
+
+  // Conditions that forbid managing the VM, looked for every few seconds.
+  absl::Status CheckAgain(int64_t now_ns);
+
+  // Attached, or still within the time a library has for its hello.
+  bool InTime(int64_t now_ns) const { return vm_ != nullptr || now_ns < deadline_ns_; }
+  void Finish() { finished_ = true; }
+  bool finished() const { return finished_; }
+
+ private:
+  static constexpr int64_t kHelloTimeoutNs = 5 * kNsPerS;
+  static constexpr int64_t kCheckIntervalNs = 10 * kNsPerS;
+
+  absl::Status CheckHello(const wire::Hello& hello, size_t fds);
+  absl::StatusOr<std::unique_ptr<IoBarrier>> MakeBarrier(WakeEvent* peers_wake);
+
+  UniqueFd socket_;
+  PeerCredentials peer_;
+  int64_t deadline_ns_;
+  bool finished_ = false;
+
+  // From the hello, checked.
+  wire::Hello hello_{};
+  std::vector<UniqueFd> hello_fds_;
+  std::string vm_name_;
+  std::vector<uint64_t> ram_inodes_;
+
+  UniqueFd pidfd_;
+  std::shared_ptr<Vm> vm_;
+  QmpBarrier* barrier_ = nullptr;  // owned by vm_; null in grace-time mode
+  int64_t next_check_ns_ = 0;
+};
+
+}  // namespace ebb

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT
+#include "hostd/peers/qemu/qmp_barrier.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "hostd/base/clock.h"
+#include "hostd/base/log.h"
+#include "hostd/base/units.h"
+
+namespace ebb {
+namespace {
+
+constexpr int64_t kReconnectNs = kNsPerS;
+// Throttling can be set at any time; a minute of drains past it is tolerable.
+constexpr int64_t kThrottleCheckNs = 60 * kNsPerS;
+constexpr int64_t kIdleTickNs = kNsPerS;
+
+constexpr char kEmptyTransaction[] = R"({"execute": "transaction", "arguments": {"actions": []}})";
+constexpr char kQueryBlock[] = R"({"execute": "query-block"})";
+
+// Whether a device in the answer to query-block has an I/O limit.
+bool IsThrottled(const std::string& query_block) {
+  const auto devices = nlohmann::json::parse(query_block, nullptr, /*allow_exceptions=*/false);
+  if (!devices.is_array()) return false;
+  for (const auto& device : devices) {
+    if (!device.is_object() || !device.contains("inserted")) continue;
+    const auto& inserted = device["inserted"];
+    if (!inserted.is_object()) continue;
+    for (const char* limit : {"bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"}) {
+      const auto found = inserted.find(limit);
+      if (found != inserted.end() && found->is_number() && *found != 0) return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+int64_t QmpBarrier::SafeBeforeNs(int64_t now_ns) {
+  const int64_t safe_before_ns = safe_before_ns_.load(std::memory_order_acquire);
+  if (!use_grace_.load(std::memory_order_relaxed)) return safe_before_ns;
+  return std::max(safe_before_ns, grace_.SafeBeforeNs(now_ns));
+}
+
+void QmpBarrier::Request(bool urgent) {
+  const Wanted wanted = urgent ? Wanted::kUrgent : Wanted::kNormal;
+  if (wanted_.exchange(wanted) != wanted) options_.peers_wake->Set();
+}
+
+IoBarrierStatus QmpBarrier::Status() {
+  IoBarrierStatus status;
+  status.mode = use_grace_ ? "grace" : "qmp";
+  status.count = durations_.count();
+  status.p50_ms = static_cast<double>(durations_.PercentileNs(0.50)) / kNsPerMs;
+  status.p99_ms = static_cast<double>(durations_.PercentileNs(0.99)) / kNsPerMs;
+  status.interval_ms = static_cast<uint64_t>(interval_ns_ / kNsPerMs);
+  return status;
+}
+
+void QmpBarrier::OnReadable() { connection_.OnReadable(); }
+
+int64_t QmpBarrier::OnTick(int64_t now_ns) {
+  if (!connection_.connected()) Reconnect(now_ns);
+  if (!connection_.idle()) return kIdleTickNs;
+  if (now_ns >= next_throttle_check_ns_) {
+    next_throttle_check_ns_ = now_ns + kThrottleCheckNs;
+    AskThrottling();
+    return kIdleTickNs;
+  }
+  const Wanted wanted = wanted_;
+  if (wanted == Wanted::kNone || use_grace_) return kIdleTickNs;
+  const bool urgent = wanted == Wanted::kUrgent;
+  interval_ns_ = schedule_.IntervalNs(urgent);
+  const int64_t start_ns = schedule_.NextStartNs(urgent);
+  if (now_ns < start_ns) return std::min(kIdleTickNs, start_ns - now_ns);
+  StartBarrier();
+  return kIdleTickNs;
+}
+
+void QmpBarrier::Reconnect(int64_t now_ns) {
+  if (now_ns < next_connect_ns_) return;
+  next_connect_ns_ = now_ns + kReconnectNs;
+  const absl::Status status = connection_.Connect(options_.qmp_path, options_.pid);
+  if (status.ok()) {
+    said_unreachable_ = false;
+    return;
+  }
+  if (!said_unreachable_) {
+    LogWarning("vm %s: QMP cannot be reached (%s); without it nothing is swapped out",
+               options_.vm_name, std::string(status.message()));
+    said_unreachable_ = true;
+  }
+}
+
+void QmpBarrier::AskThrottling() {
+  connection_.Send(kQueryBlock, [this](bool ok, const std::string& result) {
+    const bool throttled = ok && IsThrottled(result);
+    if (throttled && !use_grace_) {
+      LogWarning(
+          "vm %s: a disk has an I/O limit, which barriers would let requests past; a grace "
+          "time of %d s takes their place",
+          options_.vm_name, GraceTime::kDefaultNs / kNsPerS);
+    }
+    use_grace_ = throttled;
+  });
+}
+
+void QmpBarrier::StartBarrier() {
+  wanted_ = Wanted::kNone;
+  // Read before the command leaves: what is protected by now, the drain covers.
+  const int64_t started_ns = MonotonicNs();
+  connection_.Send(kEmptyTransaction, [this, started_ns](bool ok, const std::string&) {
+    FinishBarrier(ok, started_ns);
+  });
+}
+
+void QmpBarrier::FinishBarrier(bool ok, int64_t started_ns) {
+  if (!ok) return;
+  const int64_t ended_ns = MonotonicNs();
+  durations_.Add(ended_ns - started_ns);
+  schedule_.NoteCompleted(started_ns, ended_ns);
+  safe_before_ns_.store(started_ns, std::memory_order_release);
+  if (completed_) completed_();
+}
+
+}  // namespace ebb

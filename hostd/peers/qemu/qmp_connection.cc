@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+#include "hostd/peers/qemu/qmp_connection.h"
+
+#include <array>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "hostd/base/status_macros.h"
+#include "hostd/os/unix_socket.h"
+
+namespace ebb {
+namespace {
+
+// query-block of a VM with many disks stays far below this.
+constexpr size_t kMaxLineBytes = 1 << 20;
+
+}  // namespace
+
+absl::Status QmpConnection::Connect(const std::string& path, int pid) {
+  EBB_ASSIGN_OR_RETURN(UniqueFd socket, ConnectUnix(path, SocketType::kStream));
+  EBB_ASSIGN_OR_RETURN(const PeerCredentials peer, PeerOf(socket.get()));
+  // The path came from the QEMU process: it must not lead to somebody else's socket.
+  if (peer.pid != pid) {
+    return absl::PermissionDeniedError(absl::StrFormat(
+        "%s belongs to process %d, not to the VM's QEMU (%d)", path, peer.pid, pid));
+  }
+  socket_ = std::move(socket);
+  received_.clear();
+  negotiated_ = false;
+  // QEMU greets first; the answer to this is what makes the connection usable.
+  answer_ = [this](bool ok, const std::string&) { negotiated_ = ok; };
+  if (!Write("{\"execute\": \"qmp_capabilities\"}\n")) {
+    Close();
+    return absl::UnavailableError("QEMU's QMP socket takes no command");
+  }
+  return absl::OkStatus();
+}
+
+void QmpConnection::Close() {
+  socket_.Reset();
+  negotiated_ = false;
+  if (Answer answer = std::exchange(answer_, nullptr)) answer(false, "");
+}
+
+void QmpConnection::Send(const std::string& command, Answer answer) {
+  answer_ = std::move(answer);
+  if (!Write(command + "\n")) Close();
+}
+
+bool QmpConnection::Write(const std::string& text) {
+  // Commands are short and one at a time: a full socket buffer means QEMU does not read at all.
+  size_t written = 0;
+  return WriteSome(socket_.get(), std::span(text.data(), text.size()), &written) ==
+             OsResult::kDone &&
+         written == text.size();
+}
+
+bool QmpConnection::OnReadable() {
+  std::array<char, 16384> buffer;
+  size_t bytes = 0;
+  const OsResult result = ReadSome(socket_.get(), buffer, &bytes);
+  if (result == OsResult::kRetry) return true;
+  received_.append(buffer.data(), bytes);
+  if (result != OsResult::kDone || received_.size() > kMaxLineBytes) {
+    Close();
+    return false;
+  }
+  for (size_t end; connected() && (end = received_.find('\n')) != std::string::npos;) {
+    const std::string line = received_.substr(0, end);
+    received_.erase(0, end + 1);
+    HandleLine(line);
+  }
+  return connected();
+}
+
+void QmpConnection::HandleLine(const std::string& line) {
+  const auto message = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+  if (!message.is_object()) return;
+  // The greeting and events carry neither.
+  const bool ok = message.contains("return");
+  if (!ok && !message.contains("error")) return;
+  if (Answer answer = std::exchange(answer_, nullptr)) {
+    answer(ok, ok ? message["return"].dump(-1, ' ', true, nlohmann::json::error_handler_t::replace)
+                  : "");
+  }
+}
+
+}  // namespace ebb

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: MIT
+#include "hostd/swap/reclaim.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "hostd/base/clock.h"
+#include "hostd/base/test_points.h"
+#include "hostd/base/units.h"
+
+namespace ebb {
+namespace {
+
+// Pages that are stored before the first of them is dropped.
+constexpr uint64_t kCohortPages = 64;
+// Pages swapped out before reclaim looks at the VM again: about 5 ms of compression.
+constexpr uint64_t kSwapOutStepPages = 512;
+// Pages the hand passes at most in one pass, so that a pass stays short on a large VM.
+constexpr uint64_t kScanStepPages = 64 * 1024;
+// The hand looks for pages in windows of this many.
+constexpr uint64_t kScanWindowPages = 512;
+
+constexpr int64_t kBusyPassNs = 20 * kNsPerMs;
+constexpr int64_t kIdlePassNs = 200 * kNsPerMs;
+
+}  // namespace
+
+void Reclaim::Queue::Push(Cohort cohort) {
+  if (cohort.pages.empty()) return;
+  pages.fetch_add(cohort.pages.size(), std::memory_order_relaxed);
+  cohorts.push_back(std::move(cohort));
+}
+
+Reclaim::Cohort Reclaim::Queue::Pop() {
+  Cohort cohort = std::move(cohorts.front());
+  cohorts.pop_front();
+  pages.fetch_sub(cohort.pages.size(), std::memory_order_relaxed);
+  return cohort;
+}
+
+Reclaim::Reclaim(const Parts& parts)
+    : parts_(parts), registration_(parts.memory), store_pages_(parts.memory, parts.state) {}
+
+int64_t Reclaim::RunPass(int64_t now_ns, uint64_t once_target) {
+  parts_.state->ReapRetired();
+  parts_.residency->Refresh(parts_.memory->ResidentPages());
+  PassBarrier(now_ns);
+
+  const ReclaimPlan plan = Plan(now_ns, once_target);
+  SwapOut(std::min(plan.swap_out, kSwapOutStepPages));
+  Guard(plan.guard, now_ns - plan.cool_age_ns);
+  Cool(plan.cool, now_ns);
+  if (plan.want_barrier) parts_.barrier->Request(plan.urgent);
+
+  parts_.residency->SetReady(ready_.pages);
+  if (plan.swap_out > 0) return 0;
+  return plan.reserve_target > 0 ? kBusyPassNs : kIdlePassNs;
+}
+
+ReclaimPlan Reclaim::Plan(int64_t now_ns, uint64_t once_target) {
+  const Residency& residency = *parts_.residency;
+  ReclaimSignals signals;
+  signals.resident = residency.resident();
+  signals.target = std::min(residency.target(), once_target);
+  signals.limit = std::min(residency.limit(), once_target);
+  signals.cooling = cooling_.pages;
+  signals.guarded = guarded_.pages;
+  signals.ready = ready_.pages;
+  inflow_.Sample(now_ns, signals.resident, parts_.state->stats().swapped_out);
+  signals.inflow_per_s = inflow_.pages_per_s();
+
+  const ReclaimPlan plan = PlanReclaim(signals);
+  reserve_target_ = plan.reserve_target;
+  // Near its limit the VM's first touches must be seen, or it could cross the limit unnoticed.
+  if (residency.limited() && plan.reserve_target > 0) registration_.EnsureAll();
+  return plan;
+}
+
+// Resident -> Cooling: the hand claims pages and zaps their PTEs.
+void Reclaim::Cool(uint64_t wanted, int64_t now_ns) {
+  const uint64_t pages = parts_.memory->pages();
+  const uint64_t before = cooling_.pages;
+  const uint64_t scan = std::min(pages, kScanStepPages);
+  for (uint64_t scanned = 0; scanned < scan && cooling_.pages - before < wanted;) {
+    const uint64_t window = std::min(kScanWindowPages, pages - hand_.value);
+    // Holes are skipped: a page that was never used must not become a record.
+    const PageRange present = parts_.memory->NextPresent({hand_, window});
+    if (present.count > 0) CoolRun(present, now_ns);
+    const uint64_t passed = present.count > 0 ? present.end().value - hand_.value : window;
+    scanned += passed;
+    hand_ = {(hand_.value + passed) % pages};
+  }
+}
+
+void Reclaim::CoolRun(PageRange run, int64_t now_ns) {
+  // Before the zap: on an unregistered VMA a touch maps its neighbours too, and they would all look
+  // touched.
+  if (!registration_.Ensure(run)) return;
+  PageWords& words = parts_.state->words();
+  for (PageIndex page = run.first; page < run.end();) {
+    Cohort cohort;
+    cohort.since_ns = now_ns;
+    const PageIndex end = std::min(run.end(), page + kCohortPages);
+    for (; page < end; page = page + 1) {
+      const PageWord word = words.Load(page);
+      if (word.state() != PageState::kResident) continue;
+      const auto cooling = words.TryMove(page, word, PageState::kCooling);
+      if (cooling) cohort.pages.push_back({page, *cooling});
+    }
+    ForEachRun(cohort.pages, [this](PageRange claimed) { parts_.memory->ZapPtes(claimed); });
+    cooling_.Push(std::move(cohort));
+  }
+}
+
+// Cooling -> Guarded, for cohorts that have cooled since before `cooled_before_ns`.
+void Reclaim::Guard(uint64_t wanted, int64_t cooled_before_ns) {
+  const uint64_t before = guarded_.pages;
+  while (!cooling_.cohorts.empty() && cooling_.cohorts.front().since_ns <= cooled_before_ns &&
+         guarded_.pages - before < wanted) {
+    GuardCohort(cooling_.Pop());
+  }
+}
+
+void Reclaim::GuardCohort(Cohort cohort) {
+  const PageIndex first = cohort.pages.front().page;
+  std::vector<PteState> ptes(cohort.pages.back().page.value - first.value + 1);
+  if (parts_.memory->ReadPtes({first, ptes.size()}, ptes) != OsResult::kDone) {
+    parts_.sink->Submit({}, std::move(cohort.pages));
+    return;
+  }
+  Cohort guarded;
+  std::vector<ClaimedPage> give_back;
+  for (const ClaimedPage& page : cohort.pages) {
+    // Mapped again: somebody touched it. That was its second chance.
+    if (ptes[page.page.value - first.value].present) {
+      give_back.push_back(page);
+      continue;
+    }
+    const auto word = parts_.state->words().TryMove(page.page, page.word, PageState::kGuarded);
+    if (word) guarded.pages.push_back({page.page, *word});
+  }
+  EBB_TEST_POINT("guard.claimed");
+  bool all_protected = true;
+  ForEachRun(guarded.pages, [&](PageRange run) {
+    all_protected &= parts_.memory->WriteProtect(run) == OsResult::kDone;
+  });
+  if (!all_protected) {
+    give_back.insert(give_back.end(), guarded.pages.begin(), guarded.pages.end());
+    guarded.pages.clear();
+  }
+  // Only now: a barrier that started before the protection was in place says nothing about it.
+  guarded.since_ns = MonotonicNs();
+  guarded_.Push(std::move(guarded));
+  if (!give_back.empty()) parts_.sink->Submit({}, std::move(give_back));
+}
+
+// Guarded -> the ready reserve, for cohorts whose barrier has completed.
+void Reclaim::PassBarrier(int64_t now_ns) {
+  const int64_t safe_before_ns = parts_.barrier->SafeBeforeNs(now_ns);
+  while (!guarded_.cohorts.empty() && guarded_.cohorts.front().since_ns < safe_before_ns) {
+    ready_.Push(guarded_.Pop());
+  }
+}
+
+// The ready reserve -> SwappingOut, stored, and on to whoever drops.
+void Reclaim::SwapOut(uint64_t wanted) {
+  for (uint64_t taken = 0; taken < wanted && !ready_.cohorts.empty();) {
+    const Cohort cohort = ready_.Pop();
+    taken += cohort.pages.size();
+    std::vector<StoredPage> stored;
+    std::vector<ClaimedPage> give_back;
+    store_pages_.Run(cohort.pages, &stored, &give_back);
+    EBB_TEST_POINT("reclaim.stored");
+    parts_.sink->Submit(std::move(stored), std::move(give_back));
+  }
+}
+
+void Reclaim::GiveUp() {
+  for (Queue* queue : {&cooling_, &guarded_, &ready_}) {
+    while (!queue->cohorts.empty()) parts_.sink->Submit({}, queue->Pop().pages);
+  }
+  parts_.residency->SetReady(0);
+}
+
+Reclaim::Status Reclaim::status() const {
+  return {cooling_.pages, guarded_.pages, ready_.pages, reserve_target_};
+}
+
+}  // namespace ebb

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <vector>
+
+#include "hostd/os/guest_memory.h"
+#include "hostd/swap/drop.h"
+#include "hostd/swap/inflow.h"
+#include "hostd/swap/io_barrier.h"
+#include "hostd/swap/reclaim_plan.h"
+#include "hostd/swap/registration.h"
+#include "hostd/swap/residency.h"
+#include "hostd/swap/store_pages.h"
+#include "hostd/swap/swap_state.h"
+
+namespace ebb {
+
+// Takes what reclaim has prepared and finishes it at the fault thread's priority.
+class DropSink {
+ public:
+  virtual ~DropSink() = default;
+  // May wait until earlier work is done; reclaim owns no page meanwhile. At most one batch of
+  // StorePages; dropped in parts of kDropBatchPages.
+  virtual void Submit(std::vector<StoredPage> drop, std::vector<ClaimedPage> give_back) = 0;
+};
+
+// Finds pages nobody needs and takes them through Cooling, Guarded and the ready reserve to the
+// point where they can be dropped: a pipeline of three queues of small cohorts, filled by a hand
+// that goes round the VM's RAM. Not thread-safe: it belongs to the reclaim thread, but for
+// Status().
+class Reclaim {
+ public:
+  struct Parts {
+    GuestMemory* memory;
+    SwapState* state;
+    Residency* residency;
+    IoBarrier* barrier;
+    DropSink* sink;
+  };
+  explicit Reclaim(const Parts& parts);
+
+  // Does what is to be done now, in steps short enough to react. Returns how long to wait for the
+  // next pass, 0 when there is more to do. `once_target` asks for residency at or below it besides
+  // the limit; UINT64_MAX for none.
+  int64_t RunPass(int64_t now_ns, uint64_t once_target);
+
+  // Gives every claimed page back and empties the queues.
+  void GiveUp();
+  // After GiveUp, with every page back in place.
+  bool Unregister() { return registration_.UnregisterAll(); }
+
+  struct Status {
+    uint64_t cooling = 0;
+    uint64_t guarded = 0;
+    uint64_t ready = 0;
+    uint64_t reserve_target = 0;
+  };
+  Status status() const;
+
+ private:
+  // Pages of one run that entered a state together, ascending.
+  struct Cohort {
+    std::vector<ClaimedPage> pages;
+    int64_t since_ns = 0;
+  };
+  // A queue of cohorts that knows how many pages it holds.
+  struct Queue {
+    std::deque<Cohort> cohorts;
+    std::atomic<uint64_t> pages{0};
+
+    void Push(Cohort cohort);
+    Cohort Pop();
+  };
+
+  ReclaimPlan Plan(int64_t now_ns, uint64_t once_target);
+  void Cool(uint64_t wanted, int64_t now_ns);
+  void CoolRun(PageRange run, int64_t now_ns);
+  void Guard(uint64_t wanted, int64_t cooled_before_ns);
+  void GuardCohort(Cohort cohort);
+  void PassBarrier(int64_t now_ns);
+  void SwapOut(uint64_t wanted);
+
+  const Parts parts_;
+  Registration registration_;
+  StorePages store_pages_;
+  Inflow inflow_;
+  PageIndex hand_;
+  Queue cooling_;
+  Queue guarded_;  // since_ns: when the protection was in place
+  Queue ready_;
+  std::atomic<uint64_t> reserve_target_{0};
+};
+
+}  // namespace ebb

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "hostd/os/guest_memory.h"
+#include "hostd/swap/claimed_page.h"
+#include "hostd/swap/drop.h"
+#include "hostd/swap/swap_state.h"
+
+namespace ebb {
+
+// Guarded -> SwappingOut: checks that the page is still untouched, reads it, and stores a copy.
+// The page stays where it is; DropPages finishes it. Reclaim thread only: it compresses.
+class StorePages {
+ public:
+  StorePages(GuestMemory* memory, SwapState* state);
+
+  // `guarded`: pages past their barrier, ascending, of one run. Every one of them that is still
+  // claimed ends in `stored` (with its record complete) or in `give_back`; both are appended to.
+  void Run(std::span<const ClaimedPage> guarded, std::vector<StoredPage>* stored,
+           std::vector<ClaimedPage>* give_back);
+
+ private:
+  std::vector<ClaimedPage> Claim(std::span<const ClaimedPage> guarded);
+  std::optional<SwapId> Store(const ClaimedPage& page);
+
+  GuestMemory* memory_;
+  SwapState* state_;
+  std::vector<PteState> ptes_;
+  std::vector<std::byte> content_;
+};
+
+}  // namespace ebb

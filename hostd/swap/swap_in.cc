@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT
+#include "hostd/swap/swap_in.h"
+
+#include <cstring>
+
+#include "hostd/base/log.h"
+#include "hostd/base/test_points.h"
+#include "hostd/swap/discard.h"
+#include "hostd/tiers/same_filled.h"
+
+namespace ebb {
+
+void RetireRecord(SwapState* state, SwapId id) {
+  SwapStats& stats = state->stats();
+  Uncount(stats.swapped_pages);
+  if (state->table().Load(id).location.tier() == TierKind::kSameFilled) {
+    Uncount(stats.same_filled_pages);
+  }
+  state->table().Retire(id);
+}
+
+PageOutcome SwapIn::Run(PageIndex page, PageWord word) {
+  if (!state_->words().TryMove(page, word, PageState::kSwappingIn, word.swap_id())) {
+    return PageOutcome::kChanged;
+  }
+  if (word.state() == PageState::kLost) Uncount(state_->stats().lost_pages);
+  EBB_TEST_POINT("swap_in.owned");
+  if (!Produce(page, word)) return Lose(page, word, "its stored content fails its checksum");
+  EBB_TEST_POINT("swap_in.produced");
+  return Deliver(page, word);
+}
+
+// Reads the record and checks it, into the bounce buffer.
+bool SwapIn::Produce(PageIndex page, PageWord word) {
+  const SwapDesc desc = state_->table().Load(word.swap_id());
+  switch (desc.location.tier()) {
+    case TierKind::kSameFilled:
+      FillSame(bounce_.data(), desc.location.same_filled_value());
+      break;
+    case TierKind::kPool:
+      if (!state_->pool().Load(desc.location, bounce_.data())) return false;
+      break;
+    default:
+      return false;
+  }
+  if (PageChecksum(bounce_.data(), page, word.generation()) != desc.checksum) return false;
+  // Under ownership nobody may have touched the record; a changed word means it was.
+  return state_->table().Load(word.swap_id()).location == desc.location;
+}
+
+PageOutcome SwapIn::Deliver(PageIndex page, PageWord word) {
+  switch (memory_->Fill(page, bounce_.data())) {
+    case OsResult::kDone:
+      return FinishInPlace(page, word);
+    case OsResult::kExists:
+      return FindExisting(page, word);
+    case OsResult::kRetry:
+      return Undo(page, word, PageOutcome::kRetry);
+    case OsResult::kNoMemory:
+      return Undo(page, word, PageOutcome::kNoMemory);
+    case OsResult::kGone:
+      return Undo(page, word, PageOutcome::kGone);
+    case OsResult::kNotMapped:
+      // QEMU unmapped this RAM: nobody can touch the page, and nothing says it is gone for good.
+      return Undo(page, word, PageOutcome::kServed);
+    case OsResult::kFailed:
+      break;
+  }
+  return Lose(page, word, "the kernel refuses to put it back");
+}
+
+PageOutcome SwapIn::FinishInPlace(PageIndex page, PageWord word) {
+  EBB_TEST_POINT("swap_in.filled");
+  const PageWord left = state_->words().Leave(page, PageState::kResident);
+  if (left.waiter()) memory_->Wake({page, 1});
+  RetireRecord(state_, word.swap_id());
+  Count(state_->stats().swapped_in);
+  return PageOutcome::kServed;
+}
+
+// There is a page where we punched a hole: somebody wrote to the RAM behind our back, or the punch
+// failed and the page never left. Only identical content is safe to go on with.
+PageOutcome SwapIn::FindExisting(PageIndex page, PageWord word) {
+  Count(state_->stats().foreign_pages);
+  std::array<std::byte, kPageBytes> existing;
+  if (memory_->Read(page, existing.data()) != OsResult::kDone ||
+      std::memcmp(existing.data(), bounce_.data(), kPageBytes) != 0) {
+    return Lose(page, word, "another process wrote to it while it was swapped out");
+  }
+  // Fill woke nobody; taking protection off does.
+  if (memory_->Unprotect(page) != OsResult::kDone) return Undo(page, word, PageOutcome::kRetry);
+  return FinishInPlace(page, word);
+}
+
+PageOutcome SwapIn::Undo(PageIndex page, PageWord word, PageOutcome outcome) {
+  const PageWord left = state_->words().Leave(page, PageState::kSwapped, word.swap_id());
+  if (left.discarded()) DiscardPage(memory_, state_, page);
+  if (left.waiter()) memory_->Wake({page, 1});
+  return outcome;
+}
+
+PageOutcome SwapIn::Lose(PageIndex page, PageWord word, const char* reason) {
+  // Whoever waits stays blocked: there is nothing right to wake it with.
+  const PageWord left = state_->words().Leave(page, PageState::kLost, word.swap_id());
+  Count(state_->stats().lost_pages);
+  if (left.discarded()) DiscardPage(memory_, state_, page);
+  // Said once, not for every try.
+  if (word.state() == PageState::kLost) return PageOutcome::kLost;
+  LogError("guest page %d is lost: %s. Its VM is held: threads that touch it stay blocked",
+           page.value, reason);
+  return PageOutcome::kLost;
+}
+
+}  // namespace ebb

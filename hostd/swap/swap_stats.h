@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "hostd/base/histogram.h"
+
+namespace ebb {
+
+// Counters of one VM since attach. Written by its threads, read by anybody; all relaxed.
+struct SwapStats {
+  std::atomic<uint64_t> swapped_pages{0};      // now
+  std::atomic<uint64_t> same_filled_pages{0};  // of them
+  std::atomic<uint64_t> lost_pages{0};         // now
+
+  std::atomic<uint64_t> swapped_out{0};
+  std::atomic<uint64_t> swapped_in{0};
+  std::atomic<uint64_t> given_back{0};  // claimed, then touched or written before the drop
+  std::atomic<uint64_t> discarded{0};
+  std::atomic<uint64_t> zero_filled{0};  // holes that became zero pages
+
+  std::atomic<uint64_t> faults{0};
+  std::atomic<uint64_t> zero_faults{0};
+  std::atomic<uint64_t> write_protect_faults{0};
+  std::atomic<uint64_t> paced_faults{0};
+  std::atomic<uint64_t> paced_ns{0};
+  // A page was there although ebbd had swapped it out: somebody wrote behind its back.
+  std::atomic<uint64_t> foreign_pages{0};
+
+  // Swap-ins for a fault: message read to page in place, in ns. Paced time counts.
+  Histogram fault_latency;
+};
+
+inline void Count(std::atomic<uint64_t>& counter, uint64_t by = 1) {
+  counter.fetch_add(by, std::memory_order_relaxed);
+}
+inline void Uncount(std::atomic<uint64_t>& counter) {
+  counter.fetch_sub(1, std::memory_order_relaxed);
+}
+
+}  // namespace ebb

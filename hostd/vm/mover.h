@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "hostd/base/mutex.h"
+#include "hostd/os/guest_memory.h"
+#include "hostd/swap/drop.h"
+#include "hostd/swap/reclaim.h"
+#include "hostd/swap/residency.h"
+#include "hostd/swap/swap_in.h"
+#include "hostd/swap/swap_state.h"
+
+namespace ebb {
+
+// A VM's mover thread: does at the fault thread's priority what owns pages without a fault. It
+// drops what reclaim has stored, gives pages back, and brings pages back in bulk. Thread-safe.
+class Mover : public DropSink {
+ public:
+  Mover(std::string name, GuestMemory* memory, SwapState* state, Residency* residency);
+  ~Mover() override { Stop(); }
+
+  void Start();
+  void Stop();
+
+  // Waits while several batches are under way, so that stored copies do not pile up.
+  void Submit(std::vector<StoredPage> drop, std::vector<ClaimedPage> give_back) override;
+
+  // Starts to swap pages in, in address order, as long as residency is below `until_resident`
+  // pages. Replaces a bring-back that is under way.
+  void BringBack(uint64_t until_resident);
+  void CancelBringBack();
+
+  enum class BringBackState {
+    kNone,  // none was asked for
+    kRunning,
+    kDone,      // everything is back
+    kAtLimit,   // `until_resident` was reached
+    kNoMemory,  // the host or the VM's memory cgroup is full
+    kLost,      // some pages cannot be produced; the others are back
+  };
+  BringBackState bring_back_state() const;
+
+  // No batch is queued or under way.
+  bool Idle() const;
+
+ private:
+  struct Batch {
+    std::vector<StoredPage> drop;
+    std::vector<ClaimedPage> give_back;
+  };
+
+  void Run();
+  void Finish(const Batch& batch);
+  // Swaps in a few pages; what the bring-back's state is afterwards.
+  BringBackState BringBackStep(PageIndex* cursor, uint64_t until_resident);
+
+  // Constant after construction.
+  const std::string name_;
+  GuestMemory* const memory_;
+  SwapState* const state_;
+  Residency* const residency_;
+
+  mutable Mutex mutex_;
+  CondVar changed_;
+  std::deque<Batch> batches_ ABSL_GUARDED_BY(mutex_);
+  bool busy_ ABSL_GUARDED_BY(mutex_) = false;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  BringBackState bring_back_ ABSL_GUARDED_BY(mutex_) = BringBackState::kNone;
+  uint64_t until_resident_ ABSL_GUARDED_BY(mutex_) = 0;
+  PageIndex cursor_ ABSL_GUARDED_BY(mutex_);
+
+  SwapIn swap_in_;  // mover thread only
+  std::thread thread_;
+};
+
+}  // namespace ebb

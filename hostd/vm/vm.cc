@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: MIT
+#include "hostd/vm/vm.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "hostd/base/clock.h"
+#include "hostd/base/log.h"
+#include "hostd/base/status_macros.h"
+#include "hostd/os/thread.h"
+
+namespace ebb {
+namespace {
+
+// A one-time swap-out that gets no further for this long has met pages the guest needs.
+constexpr int64_t kOnceGiveUpNs = 30 * kNsPerS;
+constexpr int64_t kDetachPollNs = 20 * kNsPerMs;
+constexpr int64_t kProgressNs = 2 * kNsPerS;
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Vm>> Vm::Start(Parts parts) {
+  EBB_ASSIGN_OR_RETURN(std::unique_ptr<SwapState> swap_state,
+                       SwapState::Create(parts.memory->pages()));
+  std::unique_ptr<Vm> vm(new Vm(std::move(parts), std::move(swap_state)));
+  vm->fault_thread_.Start();
+  vm->mover_.Start();
+  vm->reclaim_thread_ = std::thread([raw = vm.get()] { raw->RunReclaim(); });
+  return vm;
+}
+
+Vm::Vm(Parts parts, std::unique_ptr<SwapState> swap_state)
+    : name_(std::move(parts.name)),
+      pid_(parts.pid),
+      memory_(std::move(parts.memory)),
+      barrier_(std::move(parts.barrier)),
+      swap_state_(std::move(swap_state)),
+      mover_(name_, memory_.get(), swap_state_.get(), &residency_),
+      fault_thread_(name_, {memory_.get(), swap_state_.get(), &residency_, &reclaim_alarm_}),
+      reclaim_({memory_.get(), swap_state_.get(), &residency_, barrier_.get(), &mover_}) {}
+
+Vm::~Vm() {
+  stopping_.store(true);
+  reclaim_alarm_.RingAlways();
+  // Before the mover: reclaim may be waiting for it.
+  mover_.Stop();
+  if (reclaim_thread_.joinable()) reclaim_thread_.join();
+  fault_thread_.Stop();
+}
+
+absl::Status Vm::SetLimit(uint64_t limit_bytes) {
+  if (limit_bytes != 0 && limit_bytes < kMinLimitBytes) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "the limit of %s must be at least %d MiB, or 0 for none", name_, kMinLimitBytes / kMiB));
+  }
+  residency_.SetLimit(limit_bytes == 0 ? UINT64_MAX : BytesToPages(limit_bytes));
+  reclaim_alarm_.RingAlways();
+  return absl::OkStatus();
+}
+
+absl::Status Vm::SwapOut(uint64_t to_bytes) {
+  if (to_bytes < kMinLimitBytes) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "%s can be swapped out to %d MiB at the least", name_, kMinLimitBytes / kMiB));
+  }
+  if (state() != State::kRunning) {
+    return absl::FailedPreconditionError(name_ + " is being detached; wait until it is");
+  }
+  mover_.CancelBringBack();
+  once_target_.store(BytesToPages(to_bytes));
+  reclaim_alarm_.RingAlways();
+  return absl::OkStatus();
+}
+
+absl::Status Vm::SwapIn() {
+  if (state() != State::kRunning) {
+    return absl::FailedPreconditionError(name_ + " is being detached; its pages come back anyway");
+  }
+  once_target_.store(UINT64_MAX);
+  mover_.BringBack(residency_.target());
+  return absl::OkStatus();
+}
+
+uint64_t Vm::bytes_to_bring_back() const {
+  return PagesToBytes(swap_state_->stats().swapped_pages);
+}
+
+void Vm::Detach() {
+  detach_wanted_.store(true);
+  state_.store(State::kDetaching);
+  reclaim_alarm_.RingAlways();
+}
+
+std::string Vm::detach_error() const {
+  MutexLock lock(mutex_);
+  return detach_error_;
+}
+
+void Vm::RunReclaim() {
+  EnterThreadRole(("reclaim/" + name_).c_str(), ThreadRole::kReclaim);
+  while (!Stopping()) {
+    if (detach_wanted_.exchange(false)) {
+      const absl::Status status = RunDetach();
+      if (status.ok()) {
+        state_.store(State::kDetached);
+        return;
+      }
+      MutexLock lock(mutex_);
+      detach_error_ = std::string(status.message());
+      state_.store(State::kDetachFailed);
+    }
+    const int64_t now_ns = MonotonicNs();
+    const int64_t wait_ns = reclaim_.RunPass(now_ns, OnceTarget(now_ns));
+    if (wait_ns > 0) reclaim_alarm_.Sleep(wait_ns);
+  }
+}
+
+// The one-time target, until it is reached or nothing more comes out.
+uint64_t Vm::OnceTarget(int64_t now_ns) {
+  const uint64_t target = once_target_.load();
+  if (target == UINT64_MAX) {
+    once_best_ = UINT64_MAX;
+    return target;
+  }
+  const uint64_t resident = residency_.resident();
+  if (resident < once_best_) {
+    once_best_ = resident;
+    once_best_ns_ = now_ns;
+  }
+  const bool reached = resident <= target && resident > 0;
+  if (reached || now_ns - once_best_ns_ > kOnceGiveUpNs) {
+    if (!reached) {
+      LogInfo("vm %s: swap-out stopped at %d MiB: the guest uses the rest", name_,
+              PagesToBytes(resident) / kMiB);
+    }
+    uint64_t expected = target;
+    once_target_.compare_exchange_strong(expected, UINT64_MAX);
+    return UINT64_MAX;
+  }
+  return target;
+}
+
+// Brings everything back, then unregisters. Reclaim takes nothing meanwhile: this is its thread.
+absl::Status Vm::RunDetach() {
+  once_target_.store(UINT64_MAX);
+  reclaim_.GiveUp();
+  mover_.BringBack(UINT64_MAX);
+  EBB_RETURN_IF_ERROR(WaitUntilBack());
+  EBB_RETURN_IF_ERROR(CheckNothingSwapped());
+  while (!reclaim_.Unregister()) {
+    if (Stopping()) return absl::CancelledError("the VM exited");
+    // The memory map is changing; the fault thread reads what it takes to finish that.
+    reclaim_alarm_.Sleep(kDetachPollNs);
+  }
+  LogInfo("vm %s: all of its memory is back; detached", name_);
+  return absl::OkStatus();
+}
+
+absl::Status Vm::WaitUntilBack() {
+  int64_t last_progress_ns = MonotonicNs();
+  for (;;) {
+    if (Stopping()) return absl::CancelledError("the VM exited");
+    swap_state_->ReapRetired();
+    switch (mover_.bring_back_state()) {
+      case Mover::BringBackState::kNone:
+      case Mover::BringBackState::kRunning:
+      case Mover::BringBackState::kAtLimit:
+        break;
+      case Mover::BringBackState::kDone:
+        // What was in Dropping when the mover passed it is found by the check that follows.
+        if (mover_.Idle()) return absl::OkStatus();
+        break;
+      case Mover::BringBackState::kNoMemory:
+        return absl::ResourceExhaustedError(
+            "its pages do not fit into the host's memory (or its memory cgroup) any more; free "
+            "memory and try again");
+      case Mover::BringBackState::kLost:
+        return absl::DataLossError(absl::StrFormat("%d of its pages cannot be produced; it is held",
+                                                   swap_state_->stats().lost_pages.load()));
+    }
+    ReportProgress(&last_progress_ns);
+    reclaim_alarm_.Sleep(kDetachPollNs);
+  }
+}
+
+void Vm::ReportProgress(int64_t* last_ns) const {
+  const int64_t now_ns = MonotonicNs();
+  if (now_ns - *last_ns < kProgressNs) return;
+  *last_ns = now_ns;
+  LogInfo("vm %s: %d MiB still to bring back", name_, bytes_to_bring_back() / kMiB);
+}
+
+absl::Status Vm::CheckNothingSwapped() const {
+  PageWords& words = swap_state_->words();
+  for (PageIndex page; page.value < words.pages(); page = page + 1) {
+    const PageState state = words.Load(page).state();
+    if (state == PageState::kResident || state == PageState::kFixing) continue;
+    return absl::InternalError(
+        absl::StrFormat("page %d is still %s", page.value, PageStateName(state)));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace ebb

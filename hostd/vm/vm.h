@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "hostd/base/mutex.h"
+#include "hostd/base/unique_fd.h"
+#include "hostd/os/guest_memory.h"
+#include "hostd/swap/io_barrier.h"
+#include "hostd/swap/reclaim.h"
+#include "hostd/swap/residency.h"
+#include "hostd/swap/swap_state.h"
+#include "hostd/vm/fault_thread.h"
+#include "hostd/vm/host.h"
+#include "hostd/vm/mover.h"
+
+namespace ebb {
+
+// One attached VM: its memory, its swap state and its three threads (fault, mover, reclaim).
+// Thread-safe. Destroy it only when QEMU has exited or the VM is detached: until then somebody must
+// answer its faults.
+class Vm {
+ public:
+  // The smallest limit: a Linux guest and QEMU's own needs do not run in less.
+  static constexpr uint64_t kMinLimitBytes = 32 * kMiB;
+
+  struct Parts {
+    std::string name;
+    int pid = 0;
+    std::unique_ptr<GuestMemory> memory;
+    std::unique_ptr<IoBarrier> barrier;
+  };
+  // Starts the threads. Registers nothing yet: the VM runs untouched until reclaim wants pages.
+  static absl::StatusOr<std::unique_ptr<Vm>> Start(Parts parts);
+  ~Vm();
+
+  const std::string& name() const { return name_; }
+  int pid() const { return pid_; }
+  uint64_t ram_bytes() const { return PagesToBytes(memory_->pages()); }
+
+  // See Host for these three.
+  absl::Status SetLimit(uint64_t limit_bytes);
+  absl::Status SwapOut(uint64_t to_bytes);
+  absl::Status SwapIn();
+
+  // Bytes of host memory it would take to bring everything back.
+  uint64_t bytes_to_bring_back() const;
+
+  // Starts to bring everything back and let go of the VM. `state()` tells how it goes.
+  void Detach();
+  enum class State {
+    kRunning,
+    kDetaching,
+    kDetached,      // nothing is registered any more; the VM runs on without Ebb
+    kDetachFailed,  // runs on attached; detach_error() says why
+  };
+  State state() const { return state_.load(); }
+  void ResumeAfterFailedDetach() { state_.store(State::kRunning); }
+  std::string detach_error() const;
+
+  VmStatus Status() const;
+  // Read-only descriptors of the swap state, for the library to keep.
+  absl::StatusOr<std::array<UniqueFd, 3>> OpenStateReadOnly() const {
+    return swap_state_->OpenReadOnly();
+  }
+  // Wakes reclaim: a barrier has completed.
+  void BarrierCompleted() { reclaim_alarm_.Ring(); }
+
+ private:
+  Vm(Parts parts, std::unique_ptr<SwapState> swap_state);
+
+  void RunReclaim();
+  uint64_t OnceTarget(int64_t now_ns);
+  absl::Status RunDetach();
+  absl::Status WaitUntilBack();
+  absl::Status CheckNothingSwapped() const;
+  void ReportProgress(int64_t* last_ns) const;
+  bool Stopping() const { return stopping_.load(std::memory_order_relaxed); }
+
+  // Constant after construction; the objects are thread-safe.
+  const std::string name_;
+  const int pid_;
+  const std::unique_ptr<GuestMemory> memory_;
+  const std::unique_ptr<IoBarrier> barrier_;
+  const std::unique_ptr<SwapState> swap_state_;
+
+  Residency residency_;
+  ReclaimAlarm reclaim_alarm_;
+  Mover mover_;
+  FaultThread fault_thread_;
+  Reclaim reclaim_;  // reclaim thread only, but for status()
+
+  std::atomic<State> state_{State::kRunning};
+  std::atomic<bool> detach_wanted_{false};
+  std::atomic<bool> stopping_{false};
+  // A one-time target in pages, UINT64_MAX for none, and what it has achieved.
+  std::atomic<uint64_t> once_target_{UINT64_MAX};
+  uint64_t once_best_ = UINT64_MAX;  // reclaim thread only, as the next
+  int64_t once_best_ns_ = 0;
+
+  mutable Mutex mutex_;
+  std::string detach_error_ ABSL_GUARDED_BY(mutex_);
+
+  std::thread reclaim_thread_;
+};
+
+}  // namespace ebb
