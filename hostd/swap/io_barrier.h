@@ -30,6 +30,9 @@ class IoBarrier {
   // the VM is at its limit. `reclaim` is woken by the owner of both when it has completed.
   virtual void Request(bool urgent) = 0;
 
+  // How far apart barriers start at the soonest.
+  virtual int64_t IntervalNs() = 0;
+
   virtual IoBarrierStatus Status() = 0;
 };
 
@@ -43,6 +46,8 @@ class GraceTime : public IoBarrier {
 
   int64_t SafeBeforeNs(int64_t now_ns) override { return now_ns - grace_ns_; }
   void Request(bool) override {}
+  // Every moment is as good as a barrier that started a grace time ago.
+  int64_t IntervalNs() override { return grace_ns_; }
   IoBarrierStatus Status() override {
     IoBarrierStatus status;
     status.mode = "grace";

@@ -68,6 +68,7 @@ ReclaimPlan Reclaim::Plan(int64_t now_ns, uint64_t once_target) {
   signals.ready = ready_.pages;
   inflow_.Sample(now_ns, signals.resident, parts_.state->stats().swapped_out);
   signals.inflow_per_s = inflow_.pages_per_s();
+  signals.barrier_interval_ns = parts_.barrier->IntervalNs();
 
   const ReclaimPlan plan = PlanReclaim(signals);
   reserve_target_ = plan.reserve_target;

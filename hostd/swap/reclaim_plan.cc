@@ -10,12 +10,17 @@ namespace {
 
 // Pages the reserve keeps at least while a VM is near its limit (design, "Limits").
 constexpr uint64_t kMinReservePages = BytesToPages(16 * kMiB);
-// Seconds of inflow the reserve must last: a page is guarded for up to one barrier interval (1 s
-// when urgent) plus the barrier, and the one before it is being used up meanwhile.
-constexpr uint64_t kReserveSeconds = 3;
 // A page that nobody touched for this long is cold; when the VM is short, the second.
 constexpr int64_t kCoolAgeNs = 3 * kNsPerS;
 constexpr int64_t kUrgentCoolAgeNs = kNsPerS / 2;
+
+// Pages that come in while one part of the reserve waits for its barrier and the part before it is
+// used up, and a second for cooling and for the barrier itself.
+uint64_t InflowUntilReady(const ReclaimSignals& signals) {
+  constexpr int64_t kMaxIntervalNs = 60 * kNsPerS;
+  const int64_t interval_ns = std::clamp(signals.barrier_interval_ns, kNsPerS, kMaxIntervalNs);
+  return signals.inflow_per_s * static_cast<uint64_t>(2 * interval_ns + kNsPerS) / kNsPerS;
+}
 
 uint64_t Missing(uint64_t wanted, uint64_t have) { return wanted > have ? wanted - have : 0; }
 
@@ -32,7 +37,7 @@ ReclaimPlan PlanReclaim(const ReclaimSignals& signals) {
 
   // Half of the limit at most: the rest must stay for what the guest works on.
   const uint64_t most = std::max(signals.limit / 2, kMinReservePages);
-  plan.reserve_target = std::clamp(signals.inflow_per_s * kReserveSeconds, kMinReservePages, most);
+  plan.reserve_target = std::clamp(InflowUntilReady(signals), kMinReservePages, most);
 
   const uint64_t ahead = signals.ready + signals.guarded;
   plan.guard = Missing(plan.reserve_target + excess, ahead);

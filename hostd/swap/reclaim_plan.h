@@ -13,7 +13,8 @@ struct ReclaimSignals {
   uint64_t cooling = 0;
   uint64_t guarded = 0;
   uint64_t ready = 0;
-  uint64_t inflow_per_s = 0;  // pages that became resident lately: swap-ins, first touches
+  uint64_t inflow_per_s = 0;        // pages that became resident lately: swap-ins, first touches
+  int64_t barrier_interval_ns = 0;  // how far apart I/O barriers are
 };
 
 struct ReclaimPlan {

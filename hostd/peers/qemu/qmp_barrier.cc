@@ -48,13 +48,18 @@ void QmpBarrier::Request(bool urgent) {
   if (wanted_.exchange(wanted) != wanted) options_.peers_wake->Set();
 }
 
+int64_t QmpBarrier::IntervalNs() {
+  if (use_grace_) return grace_.IntervalNs();
+  return urgent_interval_ns_;
+}
+
 IoBarrierStatus QmpBarrier::Status() {
   IoBarrierStatus status;
   status.mode = use_grace_ ? "grace" : "qmp";
   status.count = durations_.count();
   status.p50_ms = static_cast<double>(durations_.PercentileNs(0.50)) / kNsPerMs;
   status.p99_ms = static_cast<double>(durations_.PercentileNs(0.99)) / kNsPerMs;
-  status.interval_ms = static_cast<uint64_t>(interval_ns_ / kNsPerMs);
+  status.interval_ms = static_cast<uint64_t>(IntervalNs() / kNsPerMs);
   return status;
 }
 
@@ -71,7 +76,6 @@ int64_t QmpBarrier::OnTick(int64_t now_ns) {
   const Wanted wanted = wanted_;
   if (wanted == Wanted::kNone || use_grace_) return kIdleTickNs;
   const bool urgent = wanted == Wanted::kUrgent;
-  interval_ns_ = schedule_.IntervalNs(urgent);
   const int64_t start_ns = schedule_.NextStartNs(urgent);
   if (now_ns < start_ns) return std::min(kIdleTickNs, start_ns - now_ns);
   StartBarrier();
@@ -120,6 +124,7 @@ void QmpBarrier::FinishBarrier(bool ok, int64_t started_ns) {
   const int64_t ended_ns = MonotonicNs();
   durations_.Add(ended_ns - started_ns);
   schedule_.NoteCompleted(started_ns, ended_ns);
+  urgent_interval_ns_ = schedule_.IntervalNs(/*urgent=*/true);
   safe_before_ns_.store(started_ns, std::memory_order_release);
   if (completed_) completed_();
 }

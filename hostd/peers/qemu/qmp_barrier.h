@@ -32,6 +32,7 @@ class QmpBarrier : public IoBarrier {
 
   int64_t SafeBeforeNs(int64_t now_ns) override;
   void Request(bool urgent) override;
+  int64_t IntervalNs() override;
   IoBarrierStatus Status() override;
 
   // Called when a barrier has completed.
@@ -56,7 +57,7 @@ class QmpBarrier : public IoBarrier {
   std::atomic<Wanted> wanted_{Wanted::kNone};
   std::atomic<int64_t> safe_before_ns_{0};
   std::atomic<bool> use_grace_{false};
-  std::atomic<int64_t> interval_ns_{0};
+  std::atomic<int64_t> urgent_interval_ns_{0};
   Histogram durations_;
 
   // Peers thread only.
