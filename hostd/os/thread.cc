@@ -8,7 +8,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <csignal>
+#include <cstdint>
+#include <ctime>
+
 #include "hostd/base/unique_fd.h"
+#include "hostd/base/units.h"
 #include "hostd/os/os_result.h"
 
 namespace ebb {
@@ -24,6 +29,19 @@ void EnterThreadRole(const char* name, ThreadRole role) {
   pthread_setname_np(pthread_self(), name);
   const auto tid = static_cast<id_t>(syscall(SYS_gettid));
   setpriority(PRIO_PROCESS, tid, role == ThreadRole::kFault ? kFaultNice : kReclaimNice);
+}
+
+void InterruptAndJoin(std::thread& thread, const std::atomic<bool>& ended) {
+  if (!thread.joinable()) return;
+  constexpr int kInterrupt = SIGURG;  // ignored by default, so a late one does no harm
+  struct sigaction action = {};
+  action.sa_handler = [](int) {};  // without SA_RESTART: the read fails and the thread looks up
+  sigaction(kInterrupt, &action, nullptr);
+  while (!ended.load()) {
+    pthread_kill(thread.native_handle(), kInterrupt);
+    std::this_thread::yield();
+  }
+  thread.join();
 }
 
 absl::Status ProtectDaemon() {

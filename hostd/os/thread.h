@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <atomic>
+#include <thread>
+
 #include "absl/status/status.h"
 
 namespace ebb {
@@ -13,6 +16,11 @@ enum class ThreadRole {
 
 // Names the calling thread (15 characters are kept) and sets its scheduling. Best effort.
 void EnterThreadRole(const char* name, ThreadRole role);
+
+// Joins a thread that was told to stop but may be blocked in a read: the file description of a
+// userfaultfd belongs to QEMU too, which may have made it blocking. Interrupts the thread until it
+// has set `ended`, the last thing it does.
+void InterruptAndJoin(std::thread& thread, const std::atomic<bool>& ended);
 
 // Keeps the daemon's own memory from being swapped out, and makes it the last to be killed.
 absl::Status ProtectDaemon();

@@ -36,13 +36,16 @@ FaultThread::FaultThread(std::string name, const Parts& parts)
     : name_(std::move(name)), parts_(parts), handler_(parts.memory, parts.state) {}
 
 void FaultThread::Start() {
-  thread_ = std::thread([this] { Run(); });
+  thread_ = std::thread([this] {
+    Run();
+    ended_.store(true);
+  });
 }
 
 void FaultThread::Stop() {
   stopping_.store(true);
   stop_event_.Set();
-  if (thread_.joinable()) thread_.join();
+  InterruptAndJoin(thread_, ended_);
 }
 
 void FaultThread::Run() {

@@ -75,6 +75,7 @@ class FaultThread {
   FaultHandler handler_;
   WakeEvent stop_event_;
   std::atomic<bool> stopping_{false};
+  std::atomic<bool> ended_{false};
 
   // Fault thread only. More threads than this can hardly fault at once; if they do, the excess is
   // woken and faults again.

@@ -15,6 +15,9 @@ constexpr int64_t kReconnectNs = kNsPerS;
 // Throttling can be set at any time; a minute of drains past it is tolerable.
 constexpr int64_t kThrottleCheckNs = 60 * kNsPerS;
 constexpr int64_t kIdleTickNs = kNsPerS;
+constexpr int64_t kDiskSampleNs = kNsPerS / 2;
+// A request that takes longer than this is on a disk in trouble.
+constexpr int64_t kDiskStallNs = kNsPerS;
 
 constexpr char kEmptyTransaction[] = R"({"execute": "transaction", "arguments": {"actions": []}})";
 constexpr char kQueryBlock[] = R"({"execute": "query-block"})";
@@ -73,13 +76,29 @@ int64_t QmpBarrier::OnTick(int64_t now_ns) {
     AskThrottling();
     return kIdleTickNs;
   }
+  if (now_ns >= next_disk_sample_ns_) {
+    next_disk_sample_ns_ = now_ns + kDiskSampleNs;
+    disk_activity_.Sample(now_ns);
+  }
   const Wanted wanted = wanted_;
   if (wanted == Wanted::kNone || use_grace_) return kIdleTickNs;
   const bool urgent = wanted == Wanted::kUrgent;
   const int64_t start_ns = schedule_.NextStartNs(urgent);
   if (now_ns < start_ns) return std::min(kIdleTickNs, start_ns - now_ns);
-  StartBarrier();
+  if (!DiskStalls(now_ns)) StartBarrier();
   return kIdleTickNs;
+}
+
+bool QmpBarrier::DiskStalls(int64_t now_ns) {
+  const std::string disk = disk_activity_.StalledFor(kDiskStallNs, now_ns);
+  if (!disk.empty() && !said_stalled_) {
+    LogWarning(
+        "vm %s: disk %s has requests in flight and completes nothing; nothing more is swapped "
+        "out until it does",
+        options_.vm_name, disk);
+  }
+  said_stalled_ = !disk.empty();
+  return said_stalled_;
 }
 
 void QmpBarrier::Reconnect(int64_t now_ns) {

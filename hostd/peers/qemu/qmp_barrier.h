@@ -7,6 +7,7 @@
 #include <string>
 
 #include "hostd/base/histogram.h"
+#include "hostd/os/disk_activity.h"
 #include "hostd/os/wake_event.h"
 #include "hostd/peers/qemu/barrier_schedule.h"
 #include "hostd/peers/qemu/qmp_connection.h"
@@ -16,8 +17,9 @@ namespace ebb {
 
 // I/O barriers by QMP: `transaction` without actions, which starts with bdrv_drain_all. That is an
 // implementation detail of QEMU (7.2 to 11.1), so a test guards it. One at a time, on a connection
-// of our own. A VM with I/O throttling gets none, because a drain lets throttled requests through:
-// for it, and while QMP cannot be reached at all, a grace time takes the barrier's place.
+// of our own, and none while a disk of the VM stalls: a drain would hold the guest until it
+// answers. A VM with I/O throttling gets none, because a drain lets throttled requests through: for
+// it, and while QMP cannot be reached at all, a grace time takes the barrier's place.
 //
 // The IoBarrier half is thread-safe; the rest belongs to the peers thread.
 class QmpBarrier : public IoBarrier {
@@ -28,7 +30,8 @@ class QmpBarrier : public IoBarrier {
     int pid = 0;
     WakeEvent* peers_wake = nullptr;  // wakes the peers thread
   };
-  explicit QmpBarrier(Options options) : options_(std::move(options)) {}
+  explicit QmpBarrier(Options options)
+      : options_(std::move(options)), disk_activity_(options_.pid) {}
 
   int64_t SafeBeforeNs(int64_t now_ns) override;
   void Request(bool urgent) override;
@@ -48,6 +51,7 @@ class QmpBarrier : public IoBarrier {
 
   void Reconnect(int64_t now_ns);
   void AskThrottling();
+  bool DiskStalls(int64_t now_ns);
   void StartBarrier();
   void FinishBarrier(bool ok, int64_t started_ns);
 
@@ -63,10 +67,13 @@ class QmpBarrier : public IoBarrier {
   // Peers thread only.
   QmpConnection connection_;
   BarrierSchedule schedule_;
+  DiskActivity disk_activity_;
   std::function<void()> completed_;
   int64_t next_connect_ns_ = 0;
   int64_t next_throttle_check_ns_ = 0;
+  int64_t next_disk_sample_ns_ = 0;
   bool said_unreachable_ = false;
+  bool said_stalled_ = false;
 };
 
 }  // namespace ebb
