@@ -1,22 +1,25 @@
 // SPDX-License-Identifier: MIT
+// clang-format off
 // What libebb-qemu.so and ebbd say to each other over a SOCK_SEQPACKET unix socket. One message is
 // one packet; all fields are little-endian and fixed width; every message starts with Header.
 //
 //   library                          ebbd
 //   connect                      ->
-//                                <-  Offer   + [/dev/userfaultfd]
-//   Hello + [uffd, RAM memfds]   ->                                  uffd: fresh, no UFFDIO_API yet
-//                                <-  Accept  + [words, records, pool] read-only state memfds, kept
-//                                by
-//                                             the library for QEMU's life
-//                             or <-  Refuse                          library closes, tries again
-//                             later
-//   ... socket stays open; its end tells ebbd that QEMU went, and the library that ebbd went ...
-//                                <-  Release                         everything is back in guest
-//                                RAM and
-//                                             unregistered: the library drops uffd and state memfds
+//                                <-  Offer  + [/dev/userfaultfd]
+//   Hello + [uffd, RAM memfds]   ->                 uffd: fresh, UFFDIO_API not called yet
+//                                <-  Accept + [words, records, pool]    read-only state memfds
+//                             or <-  Refuse         the library closes and tries again later
+//   ... the socket stays open ...
+//                                <-  Release        everything is back in guest RAM and unregistered
 //
-// A library that lost ebbd without a Release sets kHelloCarriesState in its next Hello.
+// Between Accept and Release the library keeps the uffd and the state memfds, whatever happens to the
+// socket: the last reference to the uffd keeps holes from reading as zeros. ebbd takes no page before
+// it has sent Accept. The end of the socket does not mean that QEMU has exited; a pidfd tells that.
+//
+// A library that lost ebbd without a Release sends the same uffd again with kHelloCarriesState. It
+// then takes an Accept (with the same state memfds), a Release, or a Refuse, after which it keeps
+// everything and tries again.
+// clang-format on
 #pragma once
 
 #include <cstdint>

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: MIT
+"""The library in a real QEMU, as user nobody in QEMU's sandbox, loaded in both ways."""
+
+import os
+import pathlib
+import pwd
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+
+from fake_ebbd import DEADLINE, HELLO, HELLO_BYTES, MAGIC, VERSION, FakeEbbd
+from tap import Tap
+
+QEMU = shutil.which("qemu-system-x86_64")
+SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+RAM_BYTES = 128 << 20
+MACHINE = ["-nodefaults", "-display", "none", "-S", "-accel", "tcg", "-m", "128",
+           "-machine", "q35,memory-backend=ram0",
+           "-object", "memory-backend-memfd,id=ram0,size=128M,share=on"]
+
+tap = Tap()
+if not QEMU:
+    tap.skip_all("no qemu-system-x86_64")
+if os.geteuid() != 0 or not os.path.exists("/dev/userfaultfd"):
+    tap.skip_all("needs root, to play ebbd with /dev/userfaultfd")
+
+
+class Qemu:
+    """A QEMU as nobody. Ends with its scope."""
+
+    def __init__(self, *arguments, sandbox=SANDBOX, environment=None):
+        self.process = subprocess.Popen(
+            [QEMU, *MACHINE, "-sandbox", sandbox, *arguments], user="nobody", group="nogroup",
+            extra_groups=[], cwd="/", env={"PATH": "/usr/bin:/bin", **(environment or {})},
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.pid = self.process.pid
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate(timeout=DEADLINE)
+
+    def quit(self, qmp_path):
+        """(exit status, stdout, stderr) after QMP's quit, which a healthy QEMU obeys."""
+        with socket.socket(socket.AF_UNIX) as qmp:
+            qmp.settimeout(DEADLINE)
+            qmp.connect(qmp_path)
+            qmp.sendall(b'{"execute": "qmp_capabilities"} {"execute": "quit"}')
+            return self.wait()
+
+    def wait(self):
+        out, errors = self.process.communicate(timeout=DEADLINE)
+        return self.process.returncode, out, errors
+
+
+def qemu_version():
+    text = subprocess.run([QEMU, "--version"], capture_output=True, text=True, check=True).stdout
+    return tuple(int(n) for n in re.search(r"version (\d+)\.(\d+)\.(\d+)", text).groups())
+
+
+def ram_flags(pid):
+    smaps = pathlib.Path(f"/proc/{pid}/smaps").read_text(encoding="ascii")
+    ram = smaps[smaps.index("/memfd:memory-backend-memfd"):]
+    return re.search("VmFlags:(.*)", ram).group(1).split()
+
+
+def check_hello(hello, pid, name, qmp_path, how):
+    tap.equal((hello.bytes, hello.size, hello.magic, hello.version, hello.type, hello.flags),
+              (HELLO_BYTES, HELLO_BYTES, MAGIC, VERSION, HELLO, 0), f"{how}: Hello is well formed")
+    tap.equal((hello.pid, hello.name, hello.qmp, hello.qemu_version),
+              (pid, name, qmp_path, qemu_version()), f"{how}: it names the VM")
+    tap.equal((hello.block_count, hello.memfd_count, len(hello.fds)), (1, 1, 2),
+              f"{how}: one RAM block, one memfd")
+    hva, size, offset, inode, page, index = hello.blocks[0]
+    tap.equal((size, offset, inode, page, index),
+              (RAM_BYTES, 0, os.fstat(hello.fds[1]).st_ino, 4096, 0), f"{how}: the RAM block")
+    maps = pathlib.Path(f"/proc/{pid}/maps").read_text(encoding="ascii")
+    tap.check(re.search(f"^{hva:x}-{hva + size:x} rw-s", maps, re.M), f"{how}: its address", maps)
+    tap.equal((hello.file(0), hello.file(1)),
+              ("anon_inode:[userfaultfd]", "/memfd:memory-backend-memfd (deleted)"),
+              f"{how}: userfaultfd and RAM come along")
+
+
+def check_attaches(ebbd, qemu, name, qmp_path, how):
+    connection = ebbd.accept()
+    hello = ebbd.greet(connection)
+    check_hello(hello, qemu.pid, name, qmp_path, how)
+    ebbd.send_accept(connection)
+    tap.equal(qemu.process.stderr.readline(), f"ebb: VM {name} attached\n", f"{how}: attached")
+    no_huge_pages = "nh" in ram_flags(qemu.pid)
+    status, out, errors = qemu.quit(qmp_path)
+    tap.equal((status, out), (0, ""), f"{how}: QEMU ends well, and stdout was left alone")
+    tap.check("ebb:" not in errors, f"{how}: nothing more was said", errors)
+    hello.close()
+    connection.close()
+    return no_huge_pages
+
+
+def test_plugin(ebbd, library, qmp):
+    with Qemu("-name", "guest=web 1,debug-threads=on", "-qmp", f"unix:{qmp},server=on,wait=off",
+              "-plugin", f"{library},socket={ebbd.path},qmp={qmp}") as qemu:
+        tap.check(check_attaches(ebbd, qemu, "web_1", qmp, "plugin"),
+                  "plugin: huge pages are off before the guest runs")
+
+
+def test_preload(ebbd, library, qmp):
+    with Qemu("-name", "web", "-qmp", f"unix:{qmp},server=on,wait=off",
+              environment={"LD_PRELOAD": library, "EBB_SOCKET": ebbd.path,
+                           "EBB_QMP": qmp}) as qemu:
+        tap.check(not check_attaches(ebbd, qemu, "web", qmp, "preload"), "preload: no madvise")
+
+
+def test_both(ebbd, plugin, environment, how):
+    """-plugin and LD_PRELOAD at once are one session."""
+    with Qemu("-plugin", f"{plugin},socket={ebbd.path},mode=required,name=web",
+              environment=environment) as qemu:
+        connection = ebbd.accept()
+        hello = ebbd.greet(connection)
+        ebbd.send_accept(connection)
+        tap.equal(qemu.process.stderr.readline(), "ebb: VM web attached\n", f"{how}: attached")
+        names = [pathlib.Path(f"/proc/{qemu.pid}/task/{task}/comm").read_text(encoding="ascii")
+                 for task in os.listdir(f"/proc/{qemu.pid}/task")]
+        tap.equal(names.count("ebb-session\n"), 1, f"{how}: one session thread")
+        tap.check(not ebbd.has_connection(), f"{how}: one connection")
+        hello.close()
+        connection.close()
+
+
+def test_daemonize(ebbd, directory, how, arguments, environment):
+    """The fork of -daemonize takes the preloaded library's thread away."""
+    pid_file = pathlib.Path(directory, f"{how}.pid")
+    # spawn=deny forbids the fork itself.
+    with Qemu("-daemonize", "-pidfile", str(pid_file), *arguments, sandbox="on",
+              environment=environment) as parent:
+        status, _, errors = parent.wait()
+    if not tap.check(status == 0, f"daemonize, {how}: the parent leaves", errors):
+        return
+    pid = int(pid_file.read_text(encoding="ascii"))
+    try:
+        connection = ebbd.accept()
+        hello = ebbd.greet(connection)
+        ebbd.send_accept(connection)
+        tap.equal((hello.pid, hello.name, hello.block_count), (pid, f"qemu-{pid}", 1),
+                  f"daemonize, {how}: the child attaches")
+        tap.check(not ebbd.has_connection(), f"daemonize, {how}: only the child")
+        hello.close()
+    finally:
+        os.kill(pid, signal.SIGKILL)
+    tap.check(FakeEbbd.ends(connection), f"daemonize, {how}: the socket ends with QEMU")
+
+
+def test_start_fails(arguments, expected, how):
+    with Qemu("-plugin", arguments) as qemu:
+        status, _, errors = qemu.wait()
+        tap.check(status != 0, f"{how}: QEMU does not start")
+        tap.check(expected in errors, f"{how}: and says why", errors)
+
+
+with tempfile.TemporaryDirectory(prefix="ebb-qemu-") as place:
+    # Where nobody may read and write.
+    os.chown(place, pwd.getpwnam("nobody").pw_uid, -1)
+    os.chmod(place, 0o755)
+    built = shutil.copy(sys.argv[1], f"{place}/libebb-qemu.so")
+    second = shutil.copy(sys.argv[1], f"{place}/libebb-second.so")
+    daemon, other_daemon = FakeEbbd(f"{place}/ebbd.sock"), FakeEbbd(f"{place}/other.sock")
+
+    test_plugin(daemon, built, f"{place}/qmp.sock")
+    test_preload(daemon, built, f"{place}/qmp.sock")
+    test_both(daemon, built, {"LD_PRELOAD": built, "EBB_SOCKET": other_daemon.path}, "both")
+    tap.check(not other_daemon.has_connection(), "both: the plugin's socket")
+    test_both(daemon, second, {"LD_PRELOAD": built, "EBB_SOCKET": daemon.path, "EBB_NAME": "web"},
+              "both, from two files")
+    test_daemonize(daemon, place, "plugin", ["-plugin", f"{built},socket={daemon.path}"], {})
+    test_daemonize(daemon, place, "preload", [],
+                   {"LD_PRELOAD": built, "EBB_SOCKET": daemon.path})
+    test_start_fails(f"{built},socket={daemon.path},swap=on", "ebb: unknown argument 'swap=on'",
+                     "unknown argument")
+    test_start_fails(f"{built},socket={place}/none.sock,mode=required,name=web",
+                     "ebb: mode=required: VM web does not start", "required without ebbd")
+tap.done()
