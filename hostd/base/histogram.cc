@@ -9,7 +9,7 @@ namespace ebb {
 int Histogram::BucketOf(uint64_t ns) {
   constexpr uint64_t kSub = 1 << kSubBits;
   if (ns < kSub) return static_cast<int>(ns);
-  const int exponent = std::bit_width(ns) - 1;
+  const int exponent = static_cast<int>(std::bit_width(ns)) - 1;
   const int sub = static_cast<int>((ns >> (exponent - kSubBits)) & (kSub - 1));
   return std::min(((exponent - kSubBits + 1) << kSubBits) + sub, kBuckets - 1);
 }

@@ -166,7 +166,7 @@ absl::Status Probe::CheckPageoutUnmapsAndKeeps() {
   // A page fresh in another CPU's LRU batch is not zapped yet: a few tries are normal.
   for (int tries = 0; Pte({0}).present && tries < 50; ++tries) {
     if (memory_->ZapPtes({{0}, kProbePages}) != OsResult::kDone) break;
-    if (Pte({0}).present) usleep(200);  // style: the kernel drains the batch on its own time
+    if (Pte({0}).present) usleep(200);  // style-ok(sleep): nothing tells when that is
   }
   char answer = 0;
   if (Pte({0}).present) return Missing("process_madvise(MADV_PAGEOUT) unmaps shmem pages");

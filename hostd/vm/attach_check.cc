@@ -15,7 +15,7 @@
 namespace ebb {
 namespace {
 
-absl::Status Refused(std::string reason) { return absl::FailedPreconditionError(reason); }
+absl::Status Refused(const std::string& reason) { return absl::FailedPreconditionError(reason); }
 
 absl::StatusOr<std::vector<MemfdInfo>> InspectAll(const std::vector<UniqueFd>& memfds) {
   std::vector<MemfdInfo> infos;

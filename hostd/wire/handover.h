@@ -7,14 +7,15 @@
 //   connect                      ->
 //                                <-  Offer  + [/dev/userfaultfd]
 //   Hello + [uffd, RAM memfds]   ->                 uffd: fresh, UFFDIO_API not called yet
-//                                <-  Accept + [words, records, pool]    read-only state memfds
+//                                <-  Accept + [words, records, pool]  read-only state memfds
 //                             or <-  Refuse         the library closes and tries again later
 //   ... the socket stays open ...
-//                                <-  Release        everything is back in guest RAM and unregistered
+//                                <-  Release        everything is back and unregistered
 //
-// Between Accept and Release the library keeps the uffd and the state memfds, whatever happens to the
-// socket: the last reference to the uffd keeps holes from reading as zeros. ebbd takes no page before
-// it has sent Accept. The end of the socket does not mean that QEMU has exited; a pidfd tells that.
+// Between Accept and Release the library keeps the uffd and the state memfds, whatever happens to
+// the socket: the last reference to the uffd keeps holes from reading as zeros. ebbd takes no page
+// before it has sent Accept. The end of the socket does not mean that QEMU has exited; a pidfd
+// tells that.
 //
 // A library that lost ebbd without a Release sends the same uffd again with kHelloCarriesState. It
 // then takes an Accept (with the same state memfds), a Release, or a Refuse, after which it keeps
