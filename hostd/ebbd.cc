@@ -20,6 +20,7 @@
 #include "hostd/os/thread.h"
 #include "hostd/os/unix_socket.h"
 #include "hostd/peers/qemu/handover.h"
+#include "hostd/vm/condition_watch.h"
 #include "hostd/vm/registry.h"
 
 namespace {
@@ -92,6 +93,7 @@ absl::Status Run(const Options& options) {
   EBB_ASSIGN_OR_RETURN(ebb::UniqueFd device, ebb::OpenUserfaultfdDevice());
   EBB_RETURN_IF_ERROR(ebb::ProbeKernel(device.get()));
   ebb::LogInfo("kernel probe passed in %d ms", (ebb::MonotonicNs() - started_ns) / ebb::kNsPerMs);
+  ebb::RaiseFileLimit();
   if (const absl::Status protection = ebb::ProtectDaemon(); !protection.ok()) {
     ebb::LogWarning("ebbd is not protected against the host running out of memory: %s",
                     std::string(protection.message()));
@@ -112,12 +114,16 @@ absl::Status Run(const Options& options) {
   stop.sa_handler = StopOnSignal;
   sigaction(SIGTERM, &stop, nullptr);
   sigaction(SIGINT, &stop, nullptr);
+  // Neither a closed terminal nor a closed pipe behind stderr may take the VMs down.
+  std::signal(SIGHUP, SIG_IGN);
+  std::signal(SIGPIPE, SIG_IGN);
 
   ebb::ControlServerOptions control_options;
   control_options.socket_path = options.runtime_dir + "/control.sock";
   EBB_ASSIGN_OR_RETURN(const std::unique_ptr<ebb::ControlServer> control,
                        ebb::ControlServer::Start(registry, std::move(control_options)));
   ebb::LogInfo("ebbd " EBB_VERSION " is ready in %s", options.runtime_dir);
+  const ebb::ConditionWatch watch(&registry);
   while (handover->RunOnce()) {
   }
   ebb::LogInfo("stopped; no VM has swapped pages");

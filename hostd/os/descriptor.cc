@@ -24,7 +24,8 @@ absl::StatusOr<MemfdInfo> InspectMemfd(int fd) {
   }
   struct stat info;
   if (fstat(fd, &info) != 0) return ErrnoStatus("fstat of the RAM memfd");
-  return MemfdInfo{info.st_ino, static_cast<uint64_t>(info.st_size),
+  return MemfdInfo{{info.st_dev, info.st_ino},
+                   static_cast<uint64_t>(info.st_size),
                    static_cast<uint64_t>(info.st_blksize)};
 }
 

@@ -6,11 +6,12 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "hostd/os/process.h"
 
 namespace ebb {
 
 struct MemfdInfo {
-  uint64_t inode = 0;
+  FileId file;
   uint64_t bytes = 0;
   uint64_t page_bytes = 0;  // 4096 unless hugetlb
 };

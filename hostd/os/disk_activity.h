@@ -9,7 +9,8 @@ namespace ebb {
 
 // Watches the block devices behind a process's open files for requests that do not get done: a disk
 // with requests in flight that has completed nothing for a while (/sys/dev/block/*/inflight, stat).
-// Network filesystems have no block device here and are not seen. Not thread-safe.
+// Filesystems without a block device of their own (network, btrfs) are not
+// seen. Not thread-safe.
 class DiskActivity {
  public:
   explicit DiskActivity(int pid) : pid_(pid) {}

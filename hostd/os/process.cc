@@ -3,7 +3,9 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -32,6 +34,10 @@ std::vector<int> AllPids() {
     if (absl::SimpleAtoi(entry.path().filename().c_str(), &pid)) pids.push_back(pid);
   }
   return pids;
+}
+
+bool Contains(const std::vector<FileId>& files, const FileId& file) {
+  return std::find(files.begin(), files.end(), file) != files.end();
 }
 
 // The word in brackets of a line such as "always [never] advise".
@@ -94,11 +100,14 @@ std::vector<Vma> MemoryMap(int pid) {
   for (std::string line; std::getline(maps, line);) {
     Vma vma;
     std::array<char, 5> permissions{};
-    if (std::sscanf(line.c_str(), "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %*s %" SCNu64,
+    unsigned device_major;
+    unsigned device_minor;
+    if (std::sscanf(line.c_str(), "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %x:%x %" SCNu64,
                     &vma.start.value, &vma.end.value, permissions.data(), &vma.file_offset,
-                    &vma.inode) != 5) {
+                    &device_major, &device_minor, &vma.file.inode) != 7) {
       continue;
     }
+    vma.file.device = makedev(device_major, device_minor);
     vma.writable = permissions[1] == 'w';
     vma.shared = permissions[3] == 's';
     vmas.push_back(vma);
@@ -106,14 +115,17 @@ std::vector<Vma> MemoryMap(int pid) {
   return vmas;
 }
 
-bool HugePagesForbidden(int pid, uint64_t inode) {
+bool HugePagesForbidden(int pid, const FileId& file) {
   std::ifstream smaps(absl::StrFormat("/proc/%d/smaps", pid));
   bool found = false;
   bool ours = false;
   for (std::string line; std::getline(smaps, line);) {
-    uint64_t line_inode;
-    if (std::sscanf(line.c_str(), "%*x-%*x %*s %*x %*s %" SCNu64, &line_inode) == 1) {
-      ours = line_inode == inode;
+    unsigned device_major;
+    unsigned device_minor;
+    uint64_t inode;
+    if (std::sscanf(line.c_str(), "%*x-%*x %*s %*x %x:%x %" SCNu64, &device_major, &device_minor,
+                    &inode) == 3) {
+      ours = FileId{makedev(device_major, device_minor), inode} == file;
     } else if (ours && line.compare(0, 8, "VmFlags:") == 0) {
       if (line.find(" nh") == std::string::npos) return false;
       found = true;
@@ -122,18 +134,45 @@ bool HugePagesForbidden(int pid, uint64_t inode) {
   return found;
 }
 
-std::vector<int> OtherMappers(const std::vector<uint64_t>& inodes, const std::vector<int>& except) {
-  std::vector<int> mappers;
+std::vector<FileUser> MappersOf(const std::vector<FileId>& files) {
+  std::vector<FileUser> mappers;
   for (const int pid : AllPids()) {
-    if (std::find(except.begin(), except.end(), pid) != except.end()) continue;
-    const std::vector<Vma> vmas = MemoryMap(pid);
-    const bool maps_one = std::any_of(vmas.begin(), vmas.end(), [&](const Vma& vma) {
-      return vma.inode != 0 && vma.shared &&
-             std::find(inodes.begin(), inodes.end(), vma.inode) != inodes.end();
-    });
-    if (maps_one) mappers.push_back(pid);
+    for (const Vma& vma : MemoryMap(pid)) {
+      if (vma.shared && Contains(files, vma.file)) mappers.push_back({pid, vma.file});
+    }
   }
   return mappers;
+}
+
+std::vector<FileUser> HoldersOf(const std::vector<FileId>& files) {
+  std::vector<FileUser> holders;
+  std::error_code error;
+  for (const int pid : AllPids()) {
+    for (const auto& entry :
+         std::filesystem::directory_iterator(absl::StrFormat("/proc/%d/fd", pid), error)) {
+      struct statx info;
+      // DONT_SYNC: a network filesystem that does not answer must not be waited for.
+      if (statx(AT_FDCWD, entry.path().c_str(), AT_STATX_DONT_SYNC, STATX_INO, &info) != 0) {
+        continue;
+      }
+      const FileId file{makedev(info.stx_dev_major, info.stx_dev_minor), info.stx_ino};
+      if (Contains(files, file)) holders.push_back({pid, file});
+    }
+  }
+  return holders;
+}
+
+bool RunsNestedGuests(int pid) {
+  // One folder a VM, named PID-FD; Documentation/virt/kvm, since Linux 5.14.
+  const std::string prefix = absl::StrFormat("%d-", pid);
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator("/sys/kernel/debug/kvm", error)) {
+    if (entry.path().filename().string().compare(0, prefix.size(), prefix) != 0) continue;
+    uint64_t runs;
+    const auto content = ReadFile(entry.path() / "nested_run");
+    if (content && absl::SimpleAtoi(*content, &runs) && runs > 0) return true;
+  }
+  return false;
 }
 
 bool HostSwaps() {

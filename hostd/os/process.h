@@ -3,6 +3,7 @@
 // reads afresh. A process that exits meanwhile gives an empty or missing answer, not a crash.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -24,21 +25,38 @@ std::vector<std::string> OpenFiles(int pid);
 // A "NAME:  N kB" field of /proc/PID/status, in bytes.
 std::optional<uint64_t> StatusBytes(int pid, const std::string& field);
 
+// Which file, as stat(2) and /proc/PID/maps tell it. An inode number alone is not unique.
+struct FileId {
+  uint64_t device = 0;
+  uint64_t inode = 0;
+  constexpr auto operator<=>(const FileId&) const = default;
+};
+
 // A VMA of a process.
 struct Vma {
   Hva start;
   Hva end;
   uint64_t file_offset = 0;
-  uint64_t inode = 0;
+  FileId file;
   bool shared = false;
   bool writable = false;
 };
 std::vector<Vma> MemoryMap(int pid);
-// True where every VMA of `inode` carries MADV_NOHUGEPAGE ("nh" in smaps' VmFlags).
-bool HugePagesForbidden(int pid, uint64_t inode);
+// True where every VMA of `file` carries MADV_NOHUGEPAGE ("nh" in smaps' VmFlags).
+bool HugePagesForbidden(int pid, const FileId& file);
 
-// Processes other than `except` that map one of the inodes, as pids.
-std::vector<int> OtherMappers(const std::vector<uint64_t>& inodes, const std::vector<int>& except);
+// Every process that maps one of the files, shared; or that has one of them open. Each looks at all
+// processes of the host.
+struct FileUser {
+  int pid = 0;
+  FileId file;
+};
+std::vector<FileUser> MappersOf(const std::vector<FileId>& files);
+std::vector<FileUser> HoldersOf(const std::vector<FileId>& files);
+
+// True once a guest of this KVM VM has run a guest of its own (KVM's nested_run in debugfs; false
+// where that is not mounted).
+bool RunsNestedGuests(int pid);
 
 // True while the host swaps to anything at all (/proc/swaps).
 bool HostSwaps();

@@ -22,6 +22,7 @@ struct RamMapping {
 // A VM's RAM: its mappings laid end to end as pages 0..pages(). Immutable, thread-safe.
 class RamLayout {
  public:
+  RamLayout() = default;  // no RAM
   // Mappings must be page aligned, not empty and not overlap in HVA (the attach check made sure).
   explicit RamLayout(std::vector<RamMapping> mappings);
 

@@ -11,6 +11,7 @@
 #include <csignal>
 #include <cstdint>
 #include <ctime>
+#include <string>
 
 #include "hostd/base/unique_fd.h"
 #include "hostd/base/units.h"
@@ -22,11 +23,12 @@ namespace {
 // Not SCHED_FIFO: unpinned it is pushed to an idle CPU and costs 68 us a fault instead of 10.
 constexpr int kFaultNice = -20;
 constexpr int kReclaimNice = 10;
+constexpr size_t kMaxNameBytes = 15;  // TASK_COMM_LEN without the NUL
 
 }  // namespace
 
 void EnterThreadRole(const char* name, ThreadRole role) {
-  pthread_setname_np(pthread_self(), name);
+  pthread_setname_np(pthread_self(), std::string(name).substr(0, kMaxNameBytes).c_str());
   const auto tid = static_cast<id_t>(syscall(SYS_gettid));
   setpriority(PRIO_PROCESS, tid, role == ThreadRole::kFault ? kFaultNice : kReclaimNice);
 }
@@ -42,6 +44,18 @@ void InterruptAndJoin(std::thread& thread, const std::atomic<bool>& ended) {
     std::this_thread::yield();
   }
   thread.join();
+}
+
+void RaiseFileLimit() {
+  rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+uint64_t FileLimit() {
+  rlimit limit;
+  return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : 1024;
 }
 
 absl::Status ProtectDaemon() {

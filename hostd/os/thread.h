@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <thread>
 
 #include "absl/status/status.h"
@@ -21,6 +22,10 @@ void EnterThreadRole(const char* name, ThreadRole role);
 // userfaultfd belongs to QEMU too, which may have made it blocking. Interrupts the thread until it
 // has set `ended`, the last thing it does.
 void InterruptAndJoin(std::thread& thread, const std::atomic<bool>& ended);
+
+// Each VM takes a few tens of descriptors: raises the soft limit to the hard one.
+void RaiseFileLimit();
+uint64_t FileLimit();
 
 // Keeps the daemon's own memory from being swapped out, and makes it the last to be killed.
 absl::Status ProtectDaemon();

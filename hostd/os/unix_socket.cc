@@ -52,10 +52,13 @@ absl::Status SetAccess(const std::string& path, mode_t mode, const std::string& 
 absl::StatusOr<UniqueFd> ListenUnix(const std::string& path, SocketType type, mode_t mode,
                                     const std::string& group) {
   EBB_ASSIGN_OR_RETURN(const sockaddr_un address, AddressOf(path));
-  if (ConnectUnix(path, type).ok()) {
+  const absl::Status probe = ConnectUnix(path, type).status();
+  // ECONNREFUSED is what a socket says that nobody listens on any more.
+  if (probe.code() == absl::StatusCode::kUnavailable) {
+    unlink(path.c_str());
+  } else if (!absl::IsNotFound(probe)) {
     return absl::AlreadyExistsError("another process listens on " + path);
   }
-  unlink(path.c_str());
   UniqueFd fd(socket(AF_UNIX, TypeFlag(type) | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd.valid()) return ErrnoStatus("socket");
   // Nobody may connect before the access is set.

@@ -24,6 +24,11 @@ void WakeEvent::Clear() {
   [[maybe_unused]] ssize_t bytes = read(fd_.get(), &count, sizeof count);
 }
 
+bool IsReadable(int fd) {
+  pollfd wait = {fd, POLLIN, 0};
+  return poll(&wait, 1, 0) == 1;
+}
+
 PollResult WaitReadable(int fd, const WakeEvent& event, int64_t timeout_ns) {
   pollfd fds[2] = {{fd, POLLIN, 0}, {event.fd(), POLLIN, 0}};
   timespec timeout = {timeout_ns / 1000000000, timeout_ns % 1000000000};

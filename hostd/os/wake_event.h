@@ -21,6 +21,9 @@ class WakeEvent {
   UniqueFd fd_;
 };
 
+// Whether `fd` is readable now; a pidfd is once its process has exited.
+bool IsReadable(int fd);
+
 // Waits until `fd` or `event` is readable or `timeout_ns` has passed (negative: for ever).
 struct PollResult {
   bool fd_ready = false;

@@ -29,6 +29,8 @@ enum class Codec : uint8_t {
 // with every use of the record, so that a reader that raced with a reuse sees another word.
 class SwapLocation {
  public:
+  static constexpr int kPoolHandleBits = 36;
+
   constexpr SwapLocation() = default;
   constexpr explicit SwapLocation(uint64_t bits) : bits_(bits) {}
 
@@ -58,7 +60,7 @@ class SwapLocation {
  private:
   static constexpr int kGenerationShift = 21;
   static constexpr uint64_t kGenerationMask = 0x7f;
-  static constexpr int kLocationShift = 28;
+  static constexpr int kLocationShift = 64 - kPoolHandleBits;
 
   static constexpr SwapLocation Make(TierKind tier, Codec codec, uint32_t length, uint64_t place) {
     return SwapLocation(static_cast<uint64_t>(tier) | (static_cast<uint64_t>(codec) << 4) |

@@ -3,7 +3,6 @@
 
 #include <functional>
 #include <span>
-#include <vector>
 
 #include "hostd/base/units.h"
 #include "hostd/page/page_word.h"

@@ -5,9 +5,7 @@
 #include "hostd/swap/swap_in.h"
 
 namespace ebb {
-namespace {
 
-// One try at the page as `word` says it is; false if it changed meanwhile.
 bool TryDiscard(GuestMemory* memory, SwapState* state, PageIndex page, PageWord word) {
   PageWords& words = state->words();
   switch (word.state()) {
@@ -38,17 +36,11 @@ bool TryDiscard(GuestMemory* memory, SwapState* state, PageIndex page, PageWord 
   return true;
 }
 
-}  // namespace
-
-void DiscardPage(GuestMemory* memory, SwapState* state, PageIndex page) {
-  while (!TryDiscard(memory, state, page, state->words().Load(page))) {
-  }
-}
-
 void DiscardPages(GuestMemory* memory, SwapState* state, PageRange range) {
   EBB_TEST_POINT("discard.begin");
   for (PageIndex page = range.first; page < range.end(); page = page + 1) {
-    DiscardPage(memory, state, page);
+    while (!TryDiscard(memory, state, page, state->words().Load(page))) {
+    }
   }
 }
 

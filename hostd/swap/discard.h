@@ -12,7 +12,10 @@ namespace ebb {
 //
 // Must run in the order in which messages were read: before any later fault of the same pages. Any
 // thread; waits for nothing.
+//
+// The first discards the pages whatever their words become meanwhile; the second only if the page's
+// word is exactly `word`, and says whether it was.
 void DiscardPages(GuestMemory* memory, SwapState* state, PageRange range);
-void DiscardPage(GuestMemory* memory, SwapState* state, PageIndex page);
+bool TryDiscard(GuestMemory* memory, SwapState* state, PageIndex page, PageWord word);
 
 }  // namespace ebb

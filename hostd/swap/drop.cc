@@ -4,7 +4,6 @@
 #include <array>
 
 #include "hostd/base/check.h"
-#include "hostd/base/log.h"
 #include "hostd/base/test_points.h"
 #include "hostd/swap/discard.h"
 #include "hostd/swap/swap_in.h"
@@ -20,13 +19,12 @@ void CountSwapped(SwapState* state, SwapId id) {
   }
 }
 
-void PunchRun(GuestMemory* memory, PageRange run) {
+void PunchRun(GuestMemory* memory, SwapState* state, PageRange run) {
   const OsResult result = memory->Punch(run);
   if (result == OsResult::kDone || result == OsResult::kGone) return;
   // The pages are still there, protected and unchanged. They may be called Swapped all the same:
   // swap-in finds them, compares, and leaves them in place.
-  LogError("punching %d pages failed (%s); their memory is not saved", run.count,
-           OsResultName(result));
+  Count(state->stats().failed_punches);
 }
 
 }  // namespace
@@ -48,13 +46,15 @@ size_t DropPages(GuestMemory* memory, SwapState* state, std::span<const StoredPa
   }
   const std::span<const ClaimedPage> owned(dropping.data(), count);
   EBB_TEST_POINT("drop.owned");
-  ForEachRun(owned, [&](PageRange run) { PunchRun(memory, run); });
+  ForEachRun(owned, [&](PageRange run) { PunchRun(memory, state, run); });
   EBB_TEST_POINT("drop.punched");
 
   for (const ClaimedPage& page : owned) {
     const PageWord left = state->words().Leave(page.page, PageState::kSwapped, page.word.swap_id());
     Count(state->stats().swapped_out);
-    if (left.discarded()) DiscardPage(memory, state, page.page);
+    if (left.discarded()) {
+      TryDiscard(memory, state, page.page, left.MovedTo(PageState::kSwapped, page.word.swap_id()));
+    }
     // A punch wakes nobody: who arrived meanwhile comes back with a new message.
     if (left.waiter()) memory->Wake({page.page, 1});
   }

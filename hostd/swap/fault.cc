@@ -63,9 +63,15 @@ PageOutcome FaultHandler::Fix(PageIndex page, FaultMessage::Kind kind) {
       return PageOutcome::kNoMemory;
     case OsResult::kGone:
       return PageOutcome::kGone;
-    default:
+    case OsResult::kNotMapped:
+      return PageOutcome::kNotMapped;
+    case OsResult::kFailed:
+      return PageOutcome::kFailed;
+    case OsResult::kDone:
+    case OsResult::kExists:
       return PageOutcome::kServed;
   }
+  return PageOutcome::kFailed;
 }
 
 void FaultHandler::FillAhead(PageIndex after, uint64_t pages) {

@@ -54,7 +54,9 @@ int64_t Reclaim::RunPass(int64_t now_ns, uint64_t once_target) {
 
   parts_.residency->SetReady(ready_.pages);
   if (plan.swap_out > 0) return 0;
-  return plan.reserve_target > 0 ? kBusyPassNs : kIdlePassNs;
+  // A limited VM is looked at often even when it is far from its limit: until its RAM is registered
+  // nothing else would tell that it is getting near.
+  return parts_.residency->limited() || plan.reserve_target > 0 ? kBusyPassNs : kIdlePassNs;
 }
 
 ReclaimPlan Reclaim::Plan(int64_t now_ns, uint64_t once_target) {

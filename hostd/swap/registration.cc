@@ -25,18 +25,17 @@ bool Registration::ForEachRunOf(PageRange chunk, Operation operation) {
 
 bool Registration::Ensure(PageRange range) {
   if (range.count == 0) return true;
+  bool all = true;
   const uint64_t last = (range.end().value - 1) / kChunkPages;
   for (uint64_t index = range.first.value / kChunkPages; index <= last; ++index) {
     if (registered_[index]) continue;
-    // Registering twice what one failed half way is harmless.
-    if (!ForEachRunOf(Chunk(index), [this](PageRange run) {
-          return memory_->Register(run) == OsResult::kDone;
-        })) {
-      return false;
-    }
-    registered_[index] = true;
+    // Registering twice what once failed half way is harmless.
+    registered_[index] = ForEachRunOf(
+        Chunk(index), [this](PageRange run) { return memory_->Register(run) == OsResult::kDone; });
+    // The others are registered all the same: a VM must not leave its limit through them unseen.
+    all = all && registered_[index];
   }
-  return true;
+  return all;
 }
 
 bool Registration::UnregisterAll() {
@@ -44,7 +43,9 @@ bool Registration::UnregisterAll() {
     if (!registered_[index]) continue;
     if (!ForEachRunOf(Chunk(index), [this](PageRange run) {
           const OsResult result = memory_->Unregister(run);
-          return result == OsResult::kDone || result == OsResult::kGone;
+          // Not mapped: QEMU has unmapped it, and nothing is registered there any more.
+          return result == OsResult::kDone || result == OsResult::kGone ||
+                 result == OsResult::kNotMapped;
         })) {
       return false;
     }

@@ -61,12 +61,11 @@ PageOutcome SwapIn::Deliver(PageIndex page, PageWord word) {
     case OsResult::kGone:
       return Undo(page, word, PageOutcome::kGone);
     case OsResult::kNotMapped:
-      // QEMU unmapped this RAM: nobody can touch the page, and nothing says it is gone for good.
-      return Undo(page, word, PageOutcome::kServed);
+      return Undo(page, word, PageOutcome::kNotMapped);
     case OsResult::kFailed:
       break;
   }
-  return Lose(page, word, "the kernel refuses to put it back");
+  return Undo(page, word, PageOutcome::kFailed);
 }
 
 PageOutcome SwapIn::FinishInPlace(PageIndex page, PageWord word) {
@@ -94,16 +93,21 @@ PageOutcome SwapIn::FindExisting(PageIndex page, PageWord word) {
 
 PageOutcome SwapIn::Undo(PageIndex page, PageWord word, PageOutcome outcome) {
   const PageWord left = state_->words().Leave(page, PageState::kSwapped, word.swap_id());
-  if (left.discarded()) DiscardPage(memory_, state_, page);
+  if (left.discarded()) {
+    TryDiscard(memory_, state_, page, left.MovedTo(PageState::kSwapped, word.swap_id()));
+  }
   if (left.waiter()) memory_->Wake({page, 1});
   return outcome;
 }
 
 PageOutcome SwapIn::Lose(PageIndex page, PageWord word, const char* reason) {
-  // Whoever waits stays blocked: there is nothing right to wake it with.
   const PageWord left = state_->words().Leave(page, PageState::kLost, word.swap_id());
   Count(state_->stats().lost_pages);
-  if (left.discarded()) DiscardPage(memory_, state_, page);
+  if (left.discarded()) {
+    TryDiscard(memory_, state_, page, left.MovedTo(PageState::kLost, word.swap_id()));
+  }
+  // Who came while we tried asks again, and is put aside with the others that wait for this page.
+  if (left.waiter()) memory_->Wake({page, 1});
   // Said once, not for every try.
   if (word.state() == PageState::kLost) return PageOutcome::kLost;
   LogError("guest page %d is lost: %s. Its VM is held: threads that touch it stay blocked",

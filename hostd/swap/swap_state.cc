@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "hostd/swap/swap_state.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "hostd/base/status_macros.h"
@@ -12,9 +13,16 @@ namespace {
 // Records beyond one a page: of pages that were taken back while their copy waited to be dropped.
 constexpr uint64_t kSpareRecords = 4096;
 
+// What a SwapLocation can name.
+constexpr uint64_t kMaxPoolBytes = (uint64_t{1} << SwapLocation::kPoolHandleBits) * kPoolGrainBytes;
+
 uint32_t RecordsFor(uint64_t pages) { return static_cast<uint32_t>(pages + kSpareRecords); }
 
 }  // namespace
+
+uint64_t SwapState::MetadataBytes(uint64_t pages) {
+  return PageWords::BytesFor(pages) + SwapDescTable::BytesFor(RecordsFor(pages));
+}
 
 absl::StatusOr<std::unique_ptr<SwapState>> SwapState::Create(uint64_t pages) {
   if (pages + kSpareRecords > UINT32_MAX) {
@@ -25,7 +33,9 @@ absl::StatusOr<std::unique_ptr<SwapState>> SwapState::Create(uint64_t pages) {
   EBB_ASSIGN_OR_RETURN(
       SharedMemory records,
       SharedMemory::Create("ebb-records", SwapDescTable::BytesFor(RecordsFor(pages))));
-  EBB_ASSIGN_OR_RETURN(SharedMemory pool, SharedMemory::Create("ebb-pool", PagesToBytes(pages)));
+  EBB_ASSIGN_OR_RETURN(
+      SharedMemory pool,
+      SharedMemory::Create("ebb-pool", std::min(PagesToBytes(pages), kMaxPoolBytes)));
   // The fault path must never meet memory that is not there.
   if (!words.Populate(0, words.bytes()) || !records.Populate(0, records.bytes())) {
     return absl::ResourceExhaustedError("the host has no memory for the VM's page words");

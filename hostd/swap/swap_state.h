@@ -19,6 +19,9 @@ namespace ebb {
 // holds offsets only. The VM carries it: the library in QEMU keeps the memfds, read-only.
 class SwapState {
  public:
+  // Bytes of words and records of a VM with that many pages.
+  static uint64_t MetadataBytes(uint64_t pages);
+
   // Words and records are allocated now; the pool's memory as it fills, up to the VM's size.
   static absl::StatusOr<std::unique_ptr<SwapState>> Create(uint64_t pages);
 

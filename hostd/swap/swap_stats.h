@@ -27,6 +27,8 @@ struct SwapStats {
   std::atomic<uint64_t> paced_ns{0};
   // A page was there although ebbd had swapped it out: somebody wrote behind its back.
   std::atomic<uint64_t> foreign_pages{0};
+  // The kernel refused to free memory of the VM that was stored.
+  std::atomic<uint64_t> failed_punches{0};
 
   // Swap-ins for a fault: message read to page in place, in ns. Paced time counts.
   Histogram fault_latency;

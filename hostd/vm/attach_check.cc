@@ -22,21 +22,24 @@ absl::StatusOr<std::vector<MemfdInfo>> InspectAll(const std::vector<UniqueFd>& m
   for (const UniqueFd& memfd : memfds) {
     EBB_ASSIGN_OR_RETURN(const MemfdInfo info, InspectMemfd(memfd.get()));
     if (info.page_bytes != kPageBytes) {
-      return Refused("guest RAM uses huge pages (hugetlb); use 4 KiB pages for this VM");
+      return Refused(
+          "guest RAM is in huge pages (hugetlb, or shmem_enabled=always); use 4 KiB pages for this "
+          "VM");
     }
     infos.push_back(info);
   }
   return infos;
 }
 
-// Whether the process maps the whole block from that file, shared and writable.
-bool IsMapped(const std::vector<Vma>& vmas, const ClaimedRamBlock& block, uint64_t inode) {
-  uint64_t at = block.hva;
-  const uint64_t end = block.hva + block.bytes;
+// Whether the process maps all of it from that file, shared and writable.
+bool IsMapped(const std::vector<Vma>& vmas, const RamMapping& mapping, const FileId& file) {
+  const uint64_t start = mapping.hva.value;
+  uint64_t at = start;
+  const uint64_t end = start + PagesToBytes(mapping.pages);
   for (const Vma& vma : vmas) {
     if (vma.start.value > at || vma.end.value <= at) continue;
-    if (!vma.shared || !vma.writable || vma.inode != inode) return false;
-    if (vma.file_offset + (at - vma.start.value) != block.file_offset + (at - block.hva)) {
+    if (!vma.shared || !vma.writable || vma.file != file) return false;
+    if (vma.file_offset + (at - vma.start.value) != mapping.file_offset + (at - start)) {
       return false;
     }
     at = std::min(vma.end.value, end);
@@ -102,12 +105,12 @@ absl::Status CheckKernelSwap(int pid) {
       "turn swap off");
 }
 
-absl::Status CheckHugePages(int pid, const std::vector<uint64_t>& ram_inodes) {
+absl::Status CheckHugePages(int pid, const std::vector<FileId>& files) {
   // In a large shmem folio a punch may zero instead of making a hole, with no fault afterwards.
   const auto setting = ShmemHugePageSetting();
   if (!setting) return absl::OkStatus();
-  const bool forbidden = std::all_of(ram_inodes.begin(), ram_inodes.end(), [&](uint64_t inode) {
-    return HugePagesForbidden(pid, inode);
+  const bool forbidden = std::all_of(files.begin(), files.end(), [&](const FileId& file) {
+    return HugePagesForbidden(pid, file);
   });
   if (forbidden && *setting != "shmem_enabled=force") return absl::OkStatus();
   return Refused(absl::StrFormat(
@@ -116,66 +119,77 @@ absl::Status CheckHugePages(int pid, const std::vector<uint64_t>& ram_inodes) {
       *setting));
 }
 
-}  // namespace
-
-std::vector<uint64_t> InodesOf(const std::vector<UniqueFd>& memfds) {
-  std::vector<uint64_t> inodes;
-  for (const UniqueFd& memfd : memfds) {
-    const auto info = InspectMemfd(memfd.get());
-    if (info.ok()) inodes.push_back(info->inode);
+absl::Status CheckNobodyElse(int pid, const VmRam& ram, const std::vector<FileUser>& users,
+                             const char* does) {
+  for (const FileUser& user : users) {
+    const bool ours = std::find(ram.files.begin(), ram.files.end(), user.file) != ram.files.end();
+    if (!ours || user.pid == pid || user.pid == getpid()) continue;
+    return Refused(absl::StrFormat(
+        "process %d %s the VM's memory too and would see zeros in place of swapped pages "
+        "(vhost-user, virtiofs and ivshmem devices do this)",
+        user.pid, does));
   }
-  return inodes;
+  return absl::OkStatus();
 }
 
-absl::StatusOr<RamLayout> CheckRam(int pid, const std::vector<ClaimedRamBlock>& blocks,
-                                   const std::vector<UniqueFd>& memfds) {
-  EBB_ASSIGN_OR_RETURN(const std::vector<MemfdInfo> infos, InspectAll(memfds));
-  if (blocks.empty()) return absl::InvalidArgumentError("no RAM blocks");
-  const std::vector<Vma> vmas = MemoryMap(pid);
-  std::vector<RamMapping> mappings;
-  for (const ClaimedRamBlock& block : blocks) {
-    EBB_RETURN_IF_ERROR(CheckBlock(block, infos));
-    if (!IsMapped(vmas, block, infos[block.memfd].inode)) {
-      return absl::InvalidArgumentError(absl::StrFormat(
-          "process %d does not map the RAM block at %#x as it says", pid, block.hva));
-    }
-    mappings.push_back({{block.hva}, BytesToPages(block.bytes), block.file_offset, block.memfd});
-  }
+absl::Status CheckNoOverlap(const std::vector<ClaimedRamBlock>& blocks) {
   for (size_t i = 0; i < blocks.size(); ++i) {
     for (size_t j = i + 1; j < blocks.size(); ++j) {
       if (Overlap(blocks[i], blocks[j])) {
         return absl::InvalidArgumentError("two RAM blocks overlap");
       }
-      // One file page at two addresses would need two write-protections.
-      const bool same_file = blocks[i].memfd == blocks[j].memfd;
-      if (same_file && blocks[i].file_offset < blocks[j].file_offset + blocks[j].bytes &&
+      // One page of the file at two addresses would need two write-protections.
+      if (blocks[i].memfd == blocks[j].memfd &&
+          blocks[i].file_offset < blocks[j].file_offset + blocks[j].bytes &&
           blocks[j].file_offset < blocks[i].file_offset + blocks[i].bytes) {
         return absl::InvalidArgumentError("a part of guest RAM is mapped twice");
       }
     }
   }
-  return RamLayout(std::move(mappings));
+  return absl::OkStatus();
 }
 
-absl::Status CheckProcess(int pid, const std::vector<uint64_t>& ram_inodes) {
+}  // namespace
+
+absl::StatusOr<VmRam> CheckRam(int pid, const std::vector<ClaimedRamBlock>& blocks,
+                               const std::vector<UniqueFd>& memfds) {
+  EBB_ASSIGN_OR_RETURN(const std::vector<MemfdInfo> infos, InspectAll(memfds));
+  if (blocks.empty()) return absl::InvalidArgumentError("no RAM blocks");
+  std::vector<RamMapping> mappings;
+  for (const ClaimedRamBlock& block : blocks) {
+    EBB_RETURN_IF_ERROR(CheckBlock(block, infos));
+    mappings.push_back({{block.hva}, BytesToPages(block.bytes), block.file_offset, block.memfd});
+  }
+  EBB_RETURN_IF_ERROR(CheckNoOverlap(blocks));
+  VmRam ram{RamLayout(std::move(mappings)), {}};
+  for (const MemfdInfo& info : infos) ram.files.push_back(info.file);
+  EBB_RETURN_IF_ERROR(CheckNobodyElse(pid, ram, HoldersOf(ram.files), "has open"));
+  EBB_RETURN_IF_ERROR(CheckStillAllowed(pid, ram, MappersOf(ram.files)));
+  return ram;
+}
+
+absl::Status CheckStillAllowed(int pid, const VmRam& ram, const std::vector<FileUser>& mappers) {
+  const std::vector<Vma> vmas = MemoryMap(pid);
+  for (const RamMapping& mapping : ram.layout.mappings()) {
+    if (IsMapped(vmas, mapping, ram.files[mapping.memfd])) continue;
+    return Refused(absl::StrFormat(
+        "process %d does not map guest RAM at %#x (any more); memory unplug is not supported", pid,
+        mapping.hva.value));
+  }
   for (const std::string& argument : CommandLine(pid)) {
     // QEMU registers a userfaultfd of its own for incoming postcopy.
     if (argument == "-incoming" || argument == "--incoming") {
-      return Refused("the VM waits for an incoming migration");
+      return Refused("it was started with -incoming; migrated VMs are not supported yet");
     }
   }
   EBB_RETURN_IF_ERROR(CheckPinned(pid));
   EBB_RETURN_IF_ERROR(CheckOpenFiles(pid));
-  EBB_RETURN_IF_ERROR(CheckKernelSwap(pid));
-  EBB_RETURN_IF_ERROR(CheckHugePages(pid, ram_inodes));
-  const std::vector<int> mappers = OtherMappers(ram_inodes, {pid, getpid()});
-  if (!mappers.empty()) {
-    return Refused(absl::StrFormat(
-        "process %d maps the VM's memory too and would read zeros (vhost-user, virtiofs and "
-        "ivshmem devices do this)",
-        mappers.front()));
+  if (RunsNestedGuests(pid)) {
+    return Refused("it runs nested guests, whose hypervisor pages KVM writes without a trace");
   }
-  return absl::OkStatus();
+  EBB_RETURN_IF_ERROR(CheckKernelSwap(pid));
+  EBB_RETURN_IF_ERROR(CheckHugePages(pid, ram.files));
+  return CheckNobodyElse(pid, ram, mappers, "maps");
 }
 
 }  // namespace ebb

@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "hostd/base/unique_fd.h"
+#include "hostd/os/process.h"
 #include "hostd/os/ram_layout.h"
 
 namespace ebb {
@@ -19,17 +20,22 @@ struct ClaimedRamBlock {
   size_t memfd = 0;
 };
 
+// What was found to be a VM's RAM.
+struct VmRam {
+  RamLayout layout;
+  std::vector<FileId> files;  // of its memfds
+};
+
 // Whether Ebb may manage a VM is an allow-list (design, "Ownership, trust and crashes"). Every
-// error says what was found, and what the operator can change.
+// error says what was found, and what the operator can change. All of these read much of /proc:
+// they are not for the fault path.
 
-// The layout, if it is what process `pid` really has mapped from these memfds.
-absl::StatusOr<RamLayout> CheckRam(int pid, const std::vector<ClaimedRamBlock>& blocks,
-                                   const std::vector<UniqueFd>& memfds);
+// At attach: the RAM, if process `pid` really has mapped these memfds so, and nobody else has them.
+absl::StatusOr<VmRam> CheckRam(int pid, const std::vector<ClaimedRamBlock>& blocks,
+                               const std::vector<UniqueFd>& memfds);
 
-// Everything about the process and the host that must hold for as long as a VM is attached. Reads
-// much of /proc: call it at attach and then every few seconds, never on the fault path.
-absl::Status CheckProcess(int pid, const std::vector<uint64_t>& ram_inodes);
-
-std::vector<uint64_t> InodesOf(const std::vector<UniqueFd>& memfds);
+// What must hold for as long as a VM is attached: looked at every few seconds. `mappers` is
+// MappersOf the RAM of this VM, and maybe of others.
+absl::Status CheckStillAllowed(int pid, const VmRam& ram, const std::vector<FileUser>& mappers);
 
 }  // namespace ebb

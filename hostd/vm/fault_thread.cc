@@ -13,7 +13,8 @@ namespace {
 
 constexpr size_t kMessagesPerRead = 16;
 // QEMU was released by our read of its event; it needs a moment to finish its madvise.
-constexpr int64_t kRetryNs = 20 * kNsPerUs;
+constexpr int64_t kFirstRetryNs = 20 * kNsPerUs;
+constexpr int64_t kMaxRetryNs = kNsPerMs;
 constexpr int64_t kNoMemoryRetryNs = 2 * kNsPerMs;
 // A VM that is at its limit with an empty reserve is paced this long a fault at most.
 constexpr int64_t kMaxPaceNs = 10 * kNsPerMs;
@@ -98,17 +99,21 @@ void FaultThread::Serve(Fault fault, int64_t now_ns) {
     case PageOutcome::kServed:
       NoteServed(fault, swapped);
       return;
+    case PageOutcome::kNotMapped:
+      // Nobody can be waiting there; if somebody is after all, it asks again.
+      parts_.memory->Wake({fault.page, 1});
+      return;
     case PageOutcome::kRetry:
     case PageOutcome::kChanged:
-      PutAside(fault, now_ns + kRetryNs);
+      PutAsideLonger(fault, kFirstRetryNs, kMaxRetryNs, now_ns);
       return;
     case PageOutcome::kNoMemory:
       parts_.reclaim->Ring();
       PutAside(fault, now_ns + kNoMemoryRetryNs);
       return;
     case PageOutcome::kLost:
-      fault.backoff_ns = std::clamp(fault.backoff_ns * 2, kFirstLostRetryNs, kMaxLostRetryNs);
-      PutAside(fault, now_ns + fault.backoff_ns);
+    case PageOutcome::kFailed:
+      PutAsideLonger(fault, kFirstLostRetryNs, kMaxLostRetryNs, now_ns);
       return;
     case PageOutcome::kGone:
       return;
@@ -158,6 +163,12 @@ void FaultThread::PutAside(Fault fault, int64_t due_ns) {
   }
   fault.due_ns = due_ns;
   aside_[aside_count_++] = fault;
+}
+
+// Twice as long as the last time.
+void FaultThread::PutAsideLonger(Fault fault, int64_t first_ns, int64_t max_ns, int64_t now_ns) {
+  fault.backoff_ns = std::clamp(fault.backoff_ns * 2, first_ns, max_ns);
+  PutAside(fault, now_ns + fault.backoff_ns);
 }
 
 void FaultThread::ServeDue(int64_t now_ns) {

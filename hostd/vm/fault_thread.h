@@ -58,7 +58,7 @@ class FaultThread {
     int64_t due_ns = 0;          // look at it again then
     int64_t paced_since_ns = 0;  // when pacing began; 0: not paced
     bool pacing_over = false;    // a fault is paced once, whatever else delays it
-    int64_t backoff_ns = 0;      // of a lost page
+    int64_t backoff_ns = 0;      // how long it was put aside last
   };
 
   void Run();
@@ -67,6 +67,7 @@ class FaultThread {
   bool Pace(Fault* fault, bool swapped, int64_t now_ns);
   void NoteServed(const Fault& fault, bool swapped);
   void PutAside(Fault fault, int64_t due_ns);
+  void PutAsideLonger(Fault fault, int64_t first_ns, int64_t max_ns, int64_t now_ns);
   void ServeDue(int64_t now_ns);
   int64_t UntilNextDue(int64_t now_ns) const;
 

@@ -2,10 +2,13 @@
 #include "hostd/vm/mover.h"
 
 #include <algorithm>
+#include <chrono>
 #include <span>
 #include <utility>
 
+#include "hostd/os/process.h"
 #include "hostd/os/thread.h"
+#include "hostd/swap/discard.h"
 
 namespace ebb {
 namespace {
@@ -14,7 +17,10 @@ namespace {
 constexpr size_t kMaxBatches = 8;
 // Pages looked at, and pages swapped in, before the mover looks at its queue again.
 constexpr uint64_t kScanStepPages = 16 * 1024;
-constexpr uint64_t kBringBackStepPages = 32;
+constexpr uint64_t kBringBackStepPages = 256;
+constexpr int64_t kPauseNs = kNsPerMs;
+// What a bring-back leaves of the host's memory.
+constexpr uint64_t kMemoryMarginBytes = 128 * kMiB;
 
 }  // namespace
 
@@ -48,8 +54,10 @@ void Mover::Submit(std::vector<StoredPage> drop, std::vector<ClaimedPage> give_b
 void Mover::BringBack(uint64_t until_resident) {
   MutexLock lock(mutex_);
   bring_back_ = BringBackState::kRunning;
-  until_resident_ = until_resident;
-  cursor_ = {0};
+  const uint64_t request = progress_.request + 1;
+  progress_ = {};
+  progress_.request = request;
+  progress_.until_resident = until_resident;
   changed_.NotifyAll();
 }
 
@@ -72,8 +80,7 @@ void Mover::Run() {
   EnterThreadRole(("mover/" + name_).c_str(), ThreadRole::kFault);
   for (;;) {
     std::optional<Batch> batch;
-    PageIndex cursor;
-    uint64_t until_resident;
+    Progress progress;
     {
       MutexLock lock(mutex_);
       while (batches_.empty() && bring_back_ != BringBackState::kRunning && !stopping_) {
@@ -85,24 +92,27 @@ void Mover::Run() {
         batches_.pop_front();
         busy_ = true;
       }
-      cursor = cursor_;
-      until_resident = until_resident_;
+      progress = progress_;
     }
     if (batch) {
       Finish(*batch);
       MutexLock lock(mutex_);
       busy_ = false;
       changed_.NotifyAll();
-      continue;
-    }
-    const BringBackState now = BringBackStep(&cursor, until_resident);
-    MutexLock lock(mutex_);
-    // A request that came meanwhile starts from its own beginning.
-    if (bring_back_ == BringBackState::kRunning && until_resident_ == until_resident) {
-      bring_back_ = now;
-      cursor_ = cursor;
+    } else {
+      const BringBackState state = BringBackStep(&progress);
+      FinishStep(progress, state);
     }
   }
+}
+
+void Mover::FinishStep(const Progress& progress, BringBackState state) {
+  MutexLock lock(mutex_);
+  // A request that came meanwhile starts from its own beginning, and a cancelled one stays so.
+  if (bring_back_ != BringBackState::kRunning || progress_.request != progress.request) return;
+  bring_back_ = state;
+  progress_ = progress;
+  if (progress.pause) changed_.WaitFor(mutex_, std::chrono::nanoseconds(kPauseNs));
 }
 
 void Mover::Finish(const Batch& batch) {
@@ -114,27 +124,45 @@ void Mover::Finish(const Batch& batch) {
   GivePagesBack(memory_, state_, batch.give_back);
 }
 
-Mover::BringBackState Mover::BringBackStep(PageIndex* cursor, uint64_t until_resident) {
+Mover::BringBackState Mover::BringBackStep(Progress* progress) {
+  progress->pause = false;
+  // Filling a page when the host is full calls the OOM killer: it hardly ever just fails.
+  if (HostAvailableBytes() < kMemoryMarginBytes) return BringBackState::kNoMemory;
   uint64_t swapped_in = 0;
   for (uint64_t scanned = 0; scanned < kScanStepPages && swapped_in < kBringBackStepPages;) {
-    if (cursor->value >= memory_->pages()) {
-      if (state_->stats().lost_pages > 0) return BringBackState::kLost;
-      return BringBackState::kDone;
+    const PageIndex page = progress->cursor;
+    if (page.value >= memory_->pages()) {
+      return progress->failed_pages > 0 ? BringBackState::kFailed : BringBackState::kDone;
     }
-    const PageWord word = state_->words().Load(*cursor);
-    if (word.state() == PageState::kSwapped) {
-      if (residency_->resident() >= until_resident) return BringBackState::kAtLimit;
-      const PageOutcome outcome = swap_in_.Run(*cursor, word);
-      if (outcome == PageOutcome::kNoMemory) return BringBackState::kNoMemory;
-      // The same page again once the fault thread has read what is pending.
-      if (outcome == PageOutcome::kRetry || outcome == PageOutcome::kChanged) {
-        return BringBackState::kRunning;
+    const PageWord word = state_->words().Load(page);
+    if (word.state() == PageState::kSwapped || word.state() == PageState::kLost) {
+      if (residency_->resident() >= progress->until_resident) return BringBackState::kAtLimit;
+      switch (swap_in_.Run(page, word)) {
+        case PageOutcome::kServed:
+          residency_->Add(1);
+          break;
+        case PageOutcome::kChanged:
+          return BringBackState::kRunning;
+        case PageOutcome::kRetry:
+          // The same page again once the fault thread has read what is pending.
+          progress->pause = true;
+          return BringBackState::kRunning;
+        case PageOutcome::kNoMemory:
+          return BringBackState::kNoMemory;
+        case PageOutcome::kNotMapped:
+          // QEMU took this RAM away from the guest for good.
+          TryDiscard(memory_, state_, page, word);
+          break;
+        case PageOutcome::kLost:
+        case PageOutcome::kFailed:
+        case PageOutcome::kGone:
+          ++progress->failed_pages;
+          break;
       }
       ++swapped_in;
-      residency_->Add(1);
     }
     ++scanned;
-    *cursor = *cursor + 1;
+    progress->cursor = page + 1;
   }
   return BringBackState::kRunning;
 }

@@ -32,7 +32,7 @@ class Mover : public DropSink {
   void Submit(std::vector<StoredPage> drop, std::vector<ClaimedPage> give_back) override;
 
   // Starts to swap pages in, in address order, as long as residency is below `until_resident`
-  // pages. Replaces a bring-back that is under way.
+  // pages and the host has memory to spare. Replaces a bring-back that is under way.
   void BringBack(uint64_t until_resident);
   void CancelBringBack();
 
@@ -42,7 +42,7 @@ class Mover : public DropSink {
     kDone,      // everything is back
     kAtLimit,   // `until_resident` was reached
     kNoMemory,  // the host or the VM's memory cgroup is full
-    kLost,      // some pages cannot be produced; the others are back
+    kFailed,    // some pages cannot be produced or put in place; the others are back
   };
   BringBackState bring_back_state() const;
 
@@ -57,8 +57,17 @@ class Mover : public DropSink {
 
   void Run();
   void Finish(const Batch& batch);
+  // Where a bring-back is.
+  struct Progress {
+    uint64_t request = 0;
+    uint64_t until_resident = 0;
+    PageIndex cursor;
+    uint64_t failed_pages = 0;
+    bool pause = false;  // the VM's memory map is changing
+  };
   // Swaps in a few pages; what the bring-back's state is afterwards.
-  BringBackState BringBackStep(PageIndex* cursor, uint64_t until_resident);
+  BringBackState BringBackStep(Progress* progress);
+  void FinishStep(const Progress& progress, BringBackState state);
 
   // Constant after construction.
   const std::string name_;
@@ -72,8 +81,7 @@ class Mover : public DropSink {
   bool busy_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   BringBackState bring_back_ ABSL_GUARDED_BY(mutex_) = BringBackState::kNone;
-  uint64_t until_resident_ ABSL_GUARDED_BY(mutex_) = 0;
-  PageIndex cursor_ ABSL_GUARDED_BY(mutex_);
+  Progress progress_ ABSL_GUARDED_BY(mutex_);
 
   SwapIn swap_in_;  // mover thread only
   std::thread thread_;

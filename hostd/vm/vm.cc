@@ -2,6 +2,7 @@
 #include "hostd/vm/vm.h"
 
 #include <algorithm>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -9,6 +10,7 @@
 #include "hostd/base/log.h"
 #include "hostd/base/status_macros.h"
 #include "hostd/os/thread.h"
+#include "hostd/os/wake_event.h"
 
 namespace ebb {
 namespace {
@@ -24,15 +26,22 @@ absl::StatusOr<std::unique_ptr<Vm>> Vm::Start(Parts parts) {
   EBB_ASSIGN_OR_RETURN(std::unique_ptr<SwapState> swap_state,
                        SwapState::Create(parts.memory->pages()));
   std::unique_ptr<Vm> vm(new Vm(std::move(parts), std::move(swap_state)));
-  vm->fault_thread_.Start();
-  vm->mover_.Start();
-  vm->reclaim_thread_ = std::thread([raw = vm.get()] { raw->RunReclaim(); });
+  try {
+    vm->fault_thread_.Start();
+    vm->mover_.Start();
+    vm->reclaim_thread_ = std::thread([raw = vm.get()] { raw->RunReclaim(); });
+  } catch (const std::system_error& error) {
+    return absl::ResourceExhaustedError(absl::StrFormat(
+        "ebbd cannot start another thread (%s); raise its task limit", error.what()));
+  }
   return vm;
 }
 
 Vm::Vm(Parts parts, std::unique_ptr<SwapState> swap_state)
     : name_(std::move(parts.name)),
       pid_(parts.pid),
+      pidfd_(std::move(parts.pidfd)),
+      ram_(std::move(parts.ram)),
       memory_(std::move(parts.memory)),
       barrier_(std::move(parts.barrier)),
       swap_state_(std::move(swap_state)),
@@ -48,6 +57,8 @@ Vm::~Vm() {
   if (reclaim_thread_.joinable()) reclaim_thread_.join();
   fault_thread_.Stop();
 }
+
+bool Vm::exited() const { return IsReadable(pidfd_.get()); }
 
 absl::Status Vm::SetLimit(uint64_t limit_bytes) {
   if (limit_bytes != 0 && limit_bytes < kMinLimitBytes) {
@@ -82,13 +93,23 @@ absl::Status Vm::SwapIn() {
   return absl::OkStatus();
 }
 
+absl::Status Vm::CheckHealthy() const {
+  if (swap_state_->stats().failed_punches > 0) {
+    return absl::FailedPreconditionError(
+        "the kernel refuses to free its memory: was the RAM memfd sealed against writing?");
+  }
+  return absl::OkStatus();
+}
+
 uint64_t Vm::bytes_to_bring_back() const {
   return PagesToBytes(swap_state_->stats().swapped_pages);
 }
 
 void Vm::Detach() {
+  State expected = State::kRunning;
+  // Whoever is late finds it under way, or done.
+  if (!state_.compare_exchange_strong(expected, State::kDetaching)) return;
   detach_wanted_.store(true);
-  state_.store(State::kDetaching);
   reclaim_alarm_.RingAlways();
 }
 
@@ -143,11 +164,16 @@ uint64_t Vm::OnceTarget(int64_t now_ns) {
 
 // Brings everything back, then unregisters. Reclaim takes nothing meanwhile: this is its thread.
 absl::Status Vm::RunDetach() {
+  const uint64_t limit = residency_.limit();
   once_target_.store(UINT64_MAX);
   reclaim_.GiveUp();
-  mover_.BringBack(UINT64_MAX);
-  EBB_RETURN_IF_ERROR(WaitUntilBack());
-  EBB_RETURN_IF_ERROR(CheckNothingSwapped());
+  // No limit: pacing would only slow down what must come back anyway.
+  residency_.SetLimit(UINT64_MAX);
+  absl::Status status = BringAllBack();
+  if (!status.ok()) {
+    residency_.SetLimit(limit);
+    return status;
+  }
   while (!reclaim_.Unregister()) {
     if (Stopping()) return absl::CancelledError("the VM exited");
     // The memory map is changing; the fault thread reads what it takes to finish that.
@@ -157,31 +183,33 @@ absl::Status Vm::RunDetach() {
   return absl::OkStatus();
 }
 
-absl::Status Vm::WaitUntilBack() {
+absl::Status Vm::BringAllBack() {
   int64_t last_progress_ns = MonotonicNs();
-  for (;;) {
-    if (Stopping()) return absl::CancelledError("the VM exited");
+  mover_.BringBack(UINT64_MAX);
+  while (!Stopping()) {
     swap_state_->ReapRetired();
     switch (mover_.bring_back_state()) {
-      case Mover::BringBackState::kNone:
       case Mover::BringBackState::kRunning:
-      case Mover::BringBackState::kAtLimit:
         break;
       case Mover::BringBackState::kDone:
-        // What was in Dropping when the mover passed it is found by the check that follows.
-        if (mover_.Idle()) return absl::OkStatus();
+        if (mover_.Idle() && NothingSwapped()) return absl::OkStatus();
+        [[fallthrough]];  // a fault had a page in hand, and had to put it back
+      case Mover::BringBackState::kNone:
+      case Mover::BringBackState::kAtLimit:
+        // A request of the control API came in between.
+        mover_.BringBack(UINT64_MAX);
         break;
       case Mover::BringBackState::kNoMemory:
         return absl::ResourceExhaustedError(
             "its pages do not fit into the host's memory (or its memory cgroup) any more; free "
             "memory and try again");
-      case Mover::BringBackState::kLost:
-        return absl::DataLossError(absl::StrFormat("%d of its pages cannot be produced; it is held",
-                                                   swap_state_->stats().lost_pages.load()));
+      case Mover::BringBackState::kFailed:
+        return absl::DataLossError("some of its pages cannot be brought back; it is held");
     }
     ReportProgress(&last_progress_ns);
     reclaim_alarm_.Sleep(kDetachPollNs);
   }
+  return absl::CancelledError("the VM exited");
 }
 
 void Vm::ReportProgress(int64_t* last_ns) const {
@@ -191,15 +219,14 @@ void Vm::ReportProgress(int64_t* last_ns) const {
   LogInfo("vm %s: %d MiB still to bring back", name_, bytes_to_bring_back() / kMiB);
 }
 
-absl::Status Vm::CheckNothingSwapped() const {
-  PageWords& words = swap_state_->words();
+// Every page is in guest RAM and nobody is on the way to take it out. Fixing is the fault thread's.
+bool Vm::NothingSwapped() const {
+  const PageWords& words = swap_state_->words();
   for (PageIndex page; page.value < words.pages(); page = page + 1) {
     const PageState state = words.Load(page).state();
-    if (state == PageState::kResident || state == PageState::kFixing) continue;
-    return absl::InternalError(
-        absl::StrFormat("page %d is still %s", page.value, PageStateName(state)));
+    if (state != PageState::kResident && state != PageState::kFixing) return false;
   }
-  return absl::OkStatus();
+  return true;
 }
 
 }  // namespace ebb

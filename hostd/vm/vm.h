@@ -17,6 +17,7 @@
 #include "hostd/swap/reclaim.h"
 #include "hostd/swap/residency.h"
 #include "hostd/swap/swap_state.h"
+#include "hostd/vm/attach_check.h"
 #include "hostd/vm/fault_thread.h"
 #include "hostd/vm/host.h"
 #include "hostd/vm/mover.h"
@@ -34,6 +35,8 @@ class Vm {
   struct Parts {
     std::string name;
     int pid = 0;
+    UniqueFd pidfd;
+    VmRam ram;
     std::unique_ptr<GuestMemory> memory;
     std::unique_ptr<IoBarrier> barrier;
   };
@@ -43,6 +46,9 @@ class Vm {
 
   const std::string& name() const { return name_; }
   int pid() const { return pid_; }
+  const VmRam& ram() const { return ram_; }
+  // QEMU has exited: nothing that is read about its pid is about this VM.
+  bool exited() const;
   uint64_t ram_bytes() const { return PagesToBytes(memory_->pages()); }
 
   // See Host for these three.
@@ -50,10 +56,14 @@ class Vm {
   absl::Status SwapOut(uint64_t to_bytes);
   absl::Status SwapIn();
 
+  // Something happened to the VM's memory that forbids managing it any further.
+  absl::Status CheckHealthy() const;
+
   // Bytes of host memory it would take to bring everything back.
   uint64_t bytes_to_bring_back() const;
 
-  // Starts to bring everything back and let go of the VM. `state()` tells how it goes.
+  // Starts to bring everything back and let go of the VM, unless that is under way. `state()` tells
+  // how it goes.
   void Detach();
   enum class State {
     kRunning,
@@ -79,14 +89,16 @@ class Vm {
   void RunReclaim();
   uint64_t OnceTarget(int64_t now_ns);
   absl::Status RunDetach();
-  absl::Status WaitUntilBack();
-  absl::Status CheckNothingSwapped() const;
+  absl::Status BringAllBack();
+  bool NothingSwapped() const;
   void ReportProgress(int64_t* last_ns) const;
   bool Stopping() const { return stopping_.load(std::memory_order_relaxed); }
 
   // Constant after construction; the objects are thread-safe.
   const std::string name_;
   const int pid_;
+  const UniqueFd pidfd_;
+  const VmRam ram_;
   const std::unique_ptr<GuestMemory> memory_;
   const std::unique_ptr<IoBarrier> barrier_;
   const std::unique_ptr<SwapState> swap_state_;

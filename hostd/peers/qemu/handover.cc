@@ -11,12 +11,20 @@
 #include "hostd/base/log.h"
 #include "hostd/base/status_macros.h"
 #include "hostd/os/process.h"
+#include "hostd/os/thread.h"
 #include "hostd/os/unix_socket.h"
 
 namespace ebb {
 namespace {
 
-constexpr size_t kMaxSessions = 1024;
+// What one VM takes of ebbd's file limit, with the most RAM blocks a hello may have.
+constexpr uint64_t kFilesPerSession = 32;
+constexpr uint64_t kFilesForEbbd = 128;
+// Connections that have not said hello yet; the oldest goes when there are more.
+constexpr size_t kMaxUnattached = 32;
+constexpr size_t kMaxRefusalsRemembered = 1024;
+// When accepting fails for want of descriptors.
+constexpr int64_t kAcceptPauseNs = 100 * kNsPerMs;
 constexpr int64_t kMaxWaitNs = kNsPerS;
 // How soon a state change of a VM that is being detached is noticed.
 constexpr int64_t kStoppingWaitNs = 50 * kNsPerMs;
@@ -38,18 +46,18 @@ absl::StatusOr<std::unique_ptr<Handover>> Handover::Listen(const Options& option
 Handover::Handover(UniqueFd listener, UniqueFd userfaultfd_device, Registry* registry)
     : listener_(std::move(listener)),
       userfaultfd_device_(std::move(userfaultfd_device)),
-      registry_(registry) {}
+      registry_(registry),
+      max_vms_((FileLimit() - std::min(FileLimit(), kFilesForEbbd)) / kFilesPerSession) {}
 
 bool Handover::RunOnce() {
-  if (stop_requested_ != 0) {
-    stop_requested_ = 0;
-    BeginStop();
-  }
+  if (stop_requested_.exchange(false)) BeginStop();
   const int64_t wait_ns = Tick(MonotonicNs());
   EndSessions();
   if (stopping_ && registry_->All().empty()) return false;
 
-  std::vector<pollfd> fds = {{wake_.fd(), POLLIN, 0}, {listener_.get(), POLLIN, 0}};
+  const bool may_accept = MonotonicNs() >= accept_after_ns_;
+  std::vector<pollfd> fds = {{wake_.fd(), POLLIN, 0},
+                             {may_accept ? listener_.get() : -1, POLLIN, 0}};
   for (const auto& session : sessions_) {
     const int qmp = session->barrier() != nullptr ? session->barrier()->fd() : -1;
     fds.push_back({session->socket(), POLLIN, 0});
@@ -57,7 +65,8 @@ bool Handover::RunOnce() {
     fds.push_back({qmp, POLLIN, 0});
   }
   const timespec timeout = {wait_ns / kNsPerS, wait_ns % kNsPerS};
-  ppoll(fds.data(), fds.size(), &timeout, nullptr);
+  // A signal may end it early; then nothing is ready.
+  if (ppoll(fds.data(), fds.size(), &timeout, nullptr) < 0) return true;
   wake_.Clear();
 
   // Sessions that Accept adds are not in `fds` yet.
@@ -78,9 +87,19 @@ bool Handover::RunOnce() {
 
 void Handover::Accept() {
   absl::StatusOr<UniqueFd> socket = AcceptUnix(listener_.get());
-  if (!socket.ok()) return;
+  if (!socket.ok()) {
+    accept_after_ns_ = MonotonicNs() + kAcceptPauseNs;
+    return;
+  }
   const absl::StatusOr<PeerCredentials> peer = PeerOf(socket->get());
-  if (!peer.ok() || sessions_.size() >= kMaxSessions) return;
+  if (!peer.ok()) return;
+  const auto unattached = [](const auto& session) {
+    return session->vm() == nullptr && !session->finished();
+  };
+  if (std::count_if(sessions_.begin(), sessions_.end(), unattached) >=
+      static_cast<ptrdiff_t>(kMaxUnattached)) {
+    (*std::find_if(sessions_.begin(), sessions_.end(), unattached))->Finish();
+  }
   auto session = std::make_unique<QemuSession>(*std::move(socket), *peer, MonotonicNs());
   if (session->SendOffer(userfaultfd_device_.get()).ok()) sessions_.push_back(std::move(session));
 }
@@ -107,6 +126,9 @@ void Handover::HandleHello(QemuSession& session) {
   } else if (registry_->Contains(session.vm_name())) {
     status = absl::AlreadyExistsError(absl::StrFormat(
         "a VM named \"%s\" is attached already; give this one another name", session.vm_name()));
+  } else if (registry_->All().size() >= max_vms_) {
+    status = absl::ResourceExhaustedError(absl::StrFormat(
+        "ebbd's file limit allows %d VMs; raise it (LimitNOFILE=) and start ebbd again", max_vms_));
   } else {
     status = session.Attach(&wake_);
     if (status.ok()) status = session.SendAccept();
@@ -131,7 +153,7 @@ void Handover::Refuse(QemuSession& session, const absl::Status& reason) {
     LogWarning("vm %s (process %d): not attached: %s", name, session.peer().pid, text);
     last = text;
   }
-  if (last_refusal_.size() > kMaxSessions) last_refusal_.clear();
+  if (last_refusal_.size() > kMaxRefusalsRemembered) last_refusal_.clear();
 }
 
 void Handover::BeginStop() {
@@ -170,11 +192,6 @@ int64_t Handover::Tick(int64_t now_ns) {
     }
     if (session->barrier() != nullptr) {
       wait_ns = std::min(wait_ns, session->barrier()->OnTick(now_ns));
-    }
-    if (const absl::Status found = session->CheckAgain(now_ns); !found.ok()) {
-      LogError("vm %s: can no longer be managed: %s. Bringing all of its memory back",
-               session->vm_name(), std::string(found.message()));
-      session->vm()->Detach();
     }
   }
   return wait_ns;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <csignal>
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -36,7 +36,7 @@ class Handover {
 
   // Asks for a clean stop. It is refused, and said so in the status, when the pages do not fit.
   void RequestStop() {
-    stop_requested_ = 1;
+    stop_requested_.store(true);
     wake_.Set();
   }
 
@@ -55,8 +55,10 @@ class Handover {
   UniqueFd userfaultfd_device_;
   Registry* registry_;
   WakeEvent wake_;
-  volatile sig_atomic_t stop_requested_ = 0;
+  std::atomic<bool> stop_requested_{false};
   bool stopping_ = false;
+  const uint64_t max_vms_;
+  int64_t accept_after_ns_ = 0;
   std::vector<std::unique_ptr<QemuSession>> sessions_;
   // The last reason told to each process, so that a library that keeps trying logs it once.
   std::map<int, std::string> last_refusal_;

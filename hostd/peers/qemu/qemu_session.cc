@@ -37,6 +37,17 @@ bool IsNameCharacter(char c) {
          c == '.' || c == '-';
 }
 
+// The size of a VM's RAM is its own claim, and its page words are populated and locked.
+absl::Status CheckRoomFor(uint64_t pages) {
+  constexpr uint64_t kMarginBytes = 128 * kMiB;
+  const uint64_t needed_bytes = SwapState::MetadataBytes(pages);
+  const uint64_t available_bytes = HostAvailableBytes();
+  if (needed_bytes + kMarginBytes <= available_bytes) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrFormat(
+      "the page words of %d MiB of guest RAM take %d MiB, and the host has %d MiB available",
+      PagesToBytes(pages) / kMiB, needed_bytes / kMiB, available_bytes / kMiB));
+}
+
 // The text of a NUL-terminated field, if it is terminated.
 template <size_t kBytes>
 absl::StatusOr<std::string> Text(const char (&field)[kBytes], const char* what) {
@@ -128,7 +139,11 @@ absl::Status QemuSession::Attach(WakeEvent* peers_wake) {
                         std::make_move_iterator(fds.end()));
   handles.pid = peer_.pid;
   EBB_RETURN_IF_ERROR(CheckIsUserfaultfd(handles.userfaultfd.get()));
+  Vm::Parts parts;
+  parts.name = vm_name_;
+  parts.pid = peer_.pid;
   EBB_ASSIGN_OR_RETURN(pidfd_, OpenPidfd(peer_.pid));
+  EBB_ASSIGN_OR_RETURN(parts.pidfd, OpenPidfd(peer_.pid));
   EBB_ASSIGN_OR_RETURN(handles.pidfd, OpenPidfd(peer_.pid));
 
   std::vector<ClaimedRamBlock> blocks;
@@ -136,41 +151,31 @@ absl::Status QemuSession::Attach(WakeEvent* peers_wake) {
     const wire::RamBlock& block = hello_.ram_blocks[i];
     blocks.push_back({block.hva, block.bytes, block.file_offset, block.fd_index});
   }
-  EBB_ASSIGN_OR_RETURN(RamLayout layout, CheckRam(peer_.pid, blocks, handles.memfds));
-  ram_inodes_ = InodesOf(handles.memfds);
-  EBB_RETURN_IF_ERROR(CheckProcess(peer_.pid, ram_inodes_));
+  EBB_ASSIGN_OR_RETURN(parts.ram, CheckRam(peer_.pid, blocks, handles.memfds));
+  EBB_RETURN_IF_ERROR(CheckRoomFor(parts.ram.layout.pages()));
+  EBB_ASSIGN_OR_RETURN(parts.memory, QemuMemory::Open(std::move(handles), parts.ram.layout));
 
-  Vm::Parts parts;
-  parts.name = vm_name_;
-  parts.pid = peer_.pid;
-  EBB_ASSIGN_OR_RETURN(parts.memory, QemuMemory::Open(std::move(handles), std::move(layout)));
-  EBB_ASSIGN_OR_RETURN(parts.barrier, MakeBarrier(peers_wake));
+  std::unique_ptr<QmpBarrier> barrier = MakeBarrier(peers_wake);
+  QmpBarrier* const qmp = barrier.get();
+  parts.barrier = std::move(barrier);
+  if (qmp == nullptr) parts.barrier = std::make_unique<GraceTime>();
   EBB_ASSIGN_OR_RETURN(std::unique_ptr<Vm> vm, Vm::Start(std::move(parts)));
   vm_ = std::move(vm);
-  if (barrier_ != nullptr) {
-    barrier_->SetCompletedCallback([vm = vm_.get()] { vm->BarrierCompleted(); });
-  }
-  next_check_ns_ = MonotonicNs() + kCheckIntervalNs;
+  barrier_ = qmp;
+  if (qmp != nullptr) qmp->SetCompletedCallback([vm = vm_.get()] { vm->BarrierCompleted(); });
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::unique_ptr<IoBarrier>> QemuSession::MakeBarrier(WakeEvent* peers_wake) {
-  EBB_ASSIGN_OR_RETURN(const std::string qmp_path, Text(hello_.qmp_path, "QMP path"));
-  if (qmp_path.empty()) return std::unique_ptr<IoBarrier>(new GraceTime());
+// None without a QMP path: then a grace time takes the barrier's place.
+std::unique_ptr<QmpBarrier> QemuSession::MakeBarrier(WakeEvent* peers_wake) const {
+  const absl::StatusOr<std::string> qmp_path = Text(hello_.qmp_path, "QMP path");
+  if (!qmp_path.ok() || qmp_path->empty()) return nullptr;
   QmpBarrier::Options options;
   options.vm_name = vm_name_;
-  options.qmp_path = qmp_path;
+  options.qmp_path = *qmp_path;
   options.pid = peer_.pid;
   options.peers_wake = peers_wake;
-  auto barrier = std::make_unique<QmpBarrier>(std::move(options));
-  barrier_ = barrier.get();
-  return std::unique_ptr<IoBarrier>(std::move(barrier));
-}
-
-absl::Status QemuSession::CheckAgain(int64_t now_ns) {
-  if (now_ns < next_check_ns_) return absl::OkStatus();
-  next_check_ns_ = now_ns + kCheckIntervalNs;
-  return CheckProcess(peer_.pid, ram_inodes_);
+  return std::make_unique<QmpBarrier>(std::move(options));
 }
 
 }  // namespace ebb

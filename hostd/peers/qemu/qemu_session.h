@@ -44,9 +44,6 @@ class QemuSession {
   void CloseSocket() { socket_.Reset(); }
   int pidfd() const { return pidfd_.get(); }
 
-  // Conditions that forbid managing the VM, looked for every few seconds.
-  absl::Status CheckAgain(int64_t now_ns);
-
   // Attached, or still within the time a library has for its hello.
   bool InTime(int64_t now_ns) const { return vm_ != nullptr || now_ns < deadline_ns_; }
   void Finish() { finished_ = true; }
@@ -54,10 +51,9 @@ class QemuSession {
 
  private:
   static constexpr int64_t kHelloTimeoutNs = 5 * kNsPerS;
-  static constexpr int64_t kCheckIntervalNs = 10 * kNsPerS;
 
   absl::Status CheckHello(const wire::Hello& hello, size_t fds);
-  absl::StatusOr<std::unique_ptr<IoBarrier>> MakeBarrier(WakeEvent* peers_wake);
+  std::unique_ptr<QmpBarrier> MakeBarrier(WakeEvent* peers_wake) const;
 
   UniqueFd socket_;
   PeerCredentials peer_;
@@ -68,12 +64,10 @@ class QemuSession {
   wire::Hello hello_{};
   std::vector<UniqueFd> hello_fds_;
   std::string vm_name_;
-  std::vector<uint64_t> ram_inodes_;
 
   UniqueFd pidfd_;
   std::shared_ptr<Vm> vm_;
   QmpBarrier* barrier_ = nullptr;  // owned by vm_; null in grace-time mode
-  int64_t next_check_ns_ = 0;
 };
 
 }  // namespace ebb

@@ -118,7 +118,11 @@ void QmpBarrier::Reconnect(int64_t now_ns) {
 
 void QmpBarrier::AskThrottling() {
   connection_.Send(kQueryBlock, [this](bool ok, const std::string& result) {
-    const bool throttled = ok && IsThrottled(result);
+    if (!ok) {
+      next_throttle_check_ns_ = 0;  // unknown: ask again before the next barrier
+      return;
+    }
+    const bool throttled = IsThrottled(result);
     if (throttled && !use_grace_) {
       LogWarning(
           "vm %s: a disk has an I/O limit, which barriers would let requests past; a grace "
@@ -139,11 +143,12 @@ void QmpBarrier::StartBarrier() {
 }
 
 void QmpBarrier::FinishBarrier(bool ok, int64_t started_ns) {
-  if (!ok) return;
   const int64_t ended_ns = MonotonicNs();
-  durations_.Add(ended_ns - started_ns);
+  // Also when it failed: QEMU may have drained all the same.
   schedule_.NoteCompleted(started_ns, ended_ns);
   urgent_interval_ns_ = schedule_.IntervalNs(/*urgent=*/true);
+  if (!ok) return;
+  durations_.Add(ended_ns - started_ns);
   safe_before_ns_.store(started_ns, std::memory_order_release);
   if (completed_) completed_();
 }

@@ -15,6 +15,19 @@ namespace {
 
 // query-block of a VM with many disks stays far below this.
 constexpr size_t kMaxLineBytes = 1 << 20;
+// QEMU's answers nest a handful of levels; a parser's recursion must not be up to the peer.
+constexpr int kMaxNesting = 64;
+
+// Brackets in strings count too: that only makes it stricter.
+bool NestsTooDeep(const std::string& line) {
+  int depth = 0;
+  for (const char c : line) {
+    if (c == '[' || c == '{') ++depth;
+    if (c == ']' || c == '}') --depth;
+    if (depth > kMaxNesting) return true;
+  }
+  return false;
+}
 
 }  // namespace
 
@@ -76,6 +89,10 @@ bool QmpConnection::OnReadable() {
 }
 
 void QmpConnection::HandleLine(const std::string& line) {
+  if (NestsTooDeep(line)) {
+    Close();
+    return;
+  }
   const auto message = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
   if (!message.is_object()) return;
   // The greeting and events carry neither.
