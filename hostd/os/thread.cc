@@ -22,15 +22,28 @@ namespace {
 
 // Not SCHED_FIFO: unpinned it is pushed to an idle CPU and costs 68 us a fault instead of 10.
 constexpr int kFaultNice = -20;
-constexpr int kReclaimNice = 10;
 constexpr size_t kMaxNameBytes = 15;  // TASK_COMM_LEN without the NUL
+constexpr int kReclaimNice = 10;
+constexpr int kUrgentReclaimNice = 0;
+
+int NiceOf(ThreadRole role) {
+  switch (role) {
+    case ThreadRole::kFault:
+      return kFaultNice;
+    case ThreadRole::kReclaim:
+      return kReclaimNice;
+    case ThreadRole::kUrgentReclaim:
+      return kUrgentReclaimNice;
+  }
+  return 0;
+}
 
 }  // namespace
 
 void EnterThreadRole(const char* name, ThreadRole role) {
   pthread_setname_np(pthread_self(), std::string(name).substr(0, kMaxNameBytes).c_str());
   const auto tid = static_cast<id_t>(syscall(SYS_gettid));
-  setpriority(PRIO_PROCESS, tid, role == ThreadRole::kFault ? kFaultNice : kReclaimNice);
+  setpriority(PRIO_PROCESS, tid, NiceOf(role));
 }
 
 void InterruptAndJoin(std::thread& thread, const std::atomic<bool>& ended) {

@@ -11,8 +11,9 @@ namespace ebb {
 
 // What a thread is for decides its scheduling; see design "Threads".
 enum class ThreadRole {
-  kFault,    // answers faults and moves pages: before everything else on its CPU
-  kReclaim,  // compresses: only with CPU time nobody else wants
+  kFault,          // answers faults and moves pages: before everything else on its CPU
+  kReclaim,        // compresses: only with CPU time nobody else wants
+  kUrgentReclaim,  // the VM waits for it
 };
 
 // Names the calling thread (15 characters are kept) and sets its scheduling. Best effort.

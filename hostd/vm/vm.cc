@@ -119,8 +119,16 @@ std::string Vm::detach_error() const {
 }
 
 void Vm::RunReclaim() {
-  EnterThreadRole(("reclaim/" + name_).c_str(), ThreadRole::kReclaim);
+  const std::string thread_name = "reclaim/" + name_;
+  ThreadRole role = ThreadRole::kReclaim;
+  EnterThreadRole(thread_name.c_str(), role);
   while (!Stopping()) {
+    // A VM at its limit is about to be paced until this thread has made room.
+    const ThreadRole wanted = residency_.resident() >= residency_.limit()
+                                  ? ThreadRole::kUrgentReclaim
+                                  : ThreadRole::kReclaim;
+    if (wanted != role) EnterThreadRole(thread_name.c_str(), wanted);
+    role = wanted;
     if (detach_wanted_.exchange(false)) {
       const absl::Status status = RunDetach();
       if (status.ok()) {
