@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: MIT
+#include "hostd/control/routes.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "hostd/base/status_macros.h"
+#include "hostd/control/status_json.h"
+#include "nlohmann/json.hpp"
+
+namespace ebb {
+namespace {
+
+using nlohmann::ordered_json;
+
+constexpr size_t kMaxNameBytes = 63;
+constexpr size_t kMaxQuotedBytes = 80;
+
+struct ErrorKind {
+  int http_status;
+  const char* code;
+};
+constexpr ErrorKind kInvalidArgument = {400, "invalid_argument"};
+constexpr ErrorKind kNotFound = {404, "not_found"};
+constexpr ErrorKind kMethodNotAllowed = {405, "method_not_allowed"};
+constexpr ErrorKind kFailedPrecondition = {409, "failed_precondition"};
+constexpr ErrorKind kPayloadTooLarge = {413, "payload_too_large"};
+constexpr ErrorKind kInternal = {500, "internal"};
+constexpr ErrorKind kUnavailable = {503, "unavailable"};
+
+ApiResponse Error(const ErrorKind& kind, const std::string& message) {
+  const ordered_json body = {{"error", {{"code", kind.code}, {"message", message}}}};
+  return {kind.http_status, Serialize(body), ""};
+}
+
+const ErrorKind& KindOf(absl::StatusCode code) {
+  switch (code) {
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kOutOfRange:
+      return kInvalidArgument;
+    case absl::StatusCode::kNotFound:
+      return kNotFound;
+    case absl::StatusCode::kFailedPrecondition:
+    case absl::StatusCode::kAlreadyExists:
+    case absl::StatusCode::kAborted:
+      return kFailedPrecondition;
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kResourceExhausted:
+    case absl::StatusCode::kDeadlineExceeded:
+      return kUnavailable;
+    default:
+      return kInternal;
+  }
+}
+
+ApiResponse Error(const absl::Status& status) {
+  return Error(KindOf(status.code()),
+               std::string(status.message().data(), status.message().size()));
+}
+
+ApiResponse Ok(const ordered_json& json) { return {200, Serialize(json), ""}; }
+
+// Text from the client inside a message: quoted, on one line, not longer than a reader wants.
+std::string Quoted(std::string_view text) {
+  std::string shown(text.substr(0, kMaxQuotedBytes));
+  if (text.size() > kMaxQuotedBytes) shown += "...";
+  return ordered_json(shown).dump(-1, ' ', /*ensure_ascii=*/true,
+                                  ordered_json::error_handler_t::replace);
+}
+
+bool IsNameChar(char c) {
+  return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' ||
+         c == '.' || c == '-';
+}
+
+bool IsVmName(std::string_view name) {
+  if (name.empty() || name.size() > kMaxNameBytes) return false;
+  for (char c : name) {
+    if (!IsNameChar(c)) return false;
+  }
+  return true;
+}
+
+enum class Resource { kStatus, kVms, kVm, kLimit, kSwapOut, kSwapIn };
+
+struct Target {
+  Resource resource;
+  std::string vm_name;
+};
+
+const char* MethodOf(Resource resource) {
+  switch (resource) {
+    case Resource::kStatus:
+    case Resource::kVms:
+    case Resource::kVm:
+      return "GET";
+    case Resource::kLimit:
+      return "PUT";
+    case Resource::kSwapOut:
+    case Resource::kSwapIn:
+      return "POST";
+  }
+  return "";
+}
+
+std::optional<Target> ParsePath(std::string_view path) {
+  constexpr std::string_view kVms = "/v1/vms";
+  if (path == "/v1/status") return Target{Resource::kStatus, ""};
+  if (path == kVms) return Target{Resource::kVms, ""};
+  if (path.substr(0, kVms.size() + 1) != "/v1/vms/") return std::nullopt;
+  path.remove_prefix(kVms.size() + 1);
+
+  const size_t slash = path.find('/');
+  const std::string name(path.substr(0, slash));
+  if (slash == std::string_view::npos) return Target{Resource::kVm, name};
+  const std::string_view action = path.substr(slash + 1);
+  if (action == "limit") return Target{Resource::kLimit, name};
+  if (action == "swap-out") return Target{Resource::kSwapOut, name};
+  if (action == "swap-in") return Target{Resource::kSwapIn, name};
+  return std::nullopt;
+}
+
+// Reads a body that is an object with at most one field, a number. Event by event and never more
+// than one level deep: a tree of a body nested 30,000 times would be copied and destroyed
+// recursively, and ebbd's stack is not the client's to use up.
+class BodyReader : public nlohmann::json_sax<ordered_json> {
+ public:
+  // `field` may be null: the object has to be empty. `expected` is for messages.
+  BodyReader(const char* field, std::string expected)
+      : field_(field), expected_(std::move(expected)) {}
+
+  // Nothing when the field is not there.
+  absl::StatusOr<std::optional<uint64_t>> Read(const std::string& body) {
+    if (!ordered_json::sax_parse(body, this)) return Bad(problem_);
+    return value_;
+  }
+
+  absl::Status Bad(const std::string& problem) const {
+    return absl::InvalidArgumentError(absl::StrCat(problem, "; send ", expected_));
+  }
+
+  bool number_unsigned(uint64_t value) override {
+    if (!in_object_) return RefuseValue();
+    value_ = value;
+    return true;
+  }
+  // Negative, fractional and too large numbers are other kinds to the parser.
+  bool number_integer(int64_t) override { return RefuseValue(); }
+  bool number_float(double, const std::string&) override { return RefuseValue(); }
+  bool null() override { return RefuseValue(); }
+  bool boolean(bool) override { return RefuseValue(); }
+  bool string(std::string&) override { return RefuseValue(); }
+  bool binary(ordered_json::binary_t&) override { return RefuseValue(); }
+  bool start_array(size_t) override { return RefuseValue(); }
+  bool end_array() override { return true; }
+
+  bool start_object(size_t) override {
+    if (in_object_) return RefuseValue();
+    in_object_ = true;
+    return true;
+  }
+  bool end_object() override { return true; }
+
+  // Of two values for one field, silently taking either would be a guess.
+  bool key(std::string& name) override {
+    if (field_ == nullptr || name != field_) {
+      return Refuse(absl::StrCat("unknown field ", Quoted(name)));
+    }
+    if (value_) return Refuse(absl::StrCat("field ", Quoted(name), " is given more than once"));
+    return true;
+  }
+
+  bool parse_error(size_t, const std::string&, const nlohmann::detail::exception&) override {
+    return Refuse("the body is not JSON");
+  }
+
+ private:
+  bool Refuse(const std::string& problem) {
+    problem_ = problem;
+    return false;
+  }
+  bool RefuseValue() {
+    if (!in_object_) return Refuse("the body is not a JSON object");
+    return Refuse(absl::StrCat(Quoted(field_), " is not a whole number of bytes from 0 to 2^64-1"));
+  }
+
+  const char* const field_;
+  const std::string expected_;
+  bool in_object_ = false;
+  std::optional<uint64_t> value_;
+  std::string problem_;
+};
+
+absl::StatusOr<uint64_t> ParseBytes(const std::string& body, const char* field) {
+  BodyReader reader(field, absl::StrCat("{\"", field, "\":N}"));
+  if (body.empty()) return reader.Bad("the body is empty");
+  EBB_ASSIGN_OR_RETURN(const std::optional<uint64_t> bytes, reader.Read(body));
+  if (!bytes) return reader.Bad(absl::StrCat("field ", Quoted(field), " is missing"));
+  return *bytes;
+}
+
+absl::Status RequireNoBody(const std::string& body) {
+  if (body.empty()) return absl::OkStatus();
+  return BodyReader(nullptr, "no body, or {}").Read(body).status();
+}
+
+// Checks the body and does what is asked; nothing has changed when this fails.
+absl::Status Act(Host& host, const Target& target, const std::string& body) {
+  switch (target.resource) {
+    case Resource::kStatus:
+    case Resource::kVms:
+    case Resource::kVm:
+      if (!body.empty()) return absl::InvalidArgumentError("GET takes no body");
+      return absl::OkStatus();
+    case Resource::kLimit: {
+      EBB_ASSIGN_OR_RETURN(const uint64_t bytes, ParseBytes(body, "bytes"));
+      return host.SetLimit(target.vm_name, bytes);
+    }
+    case Resource::kSwapOut: {
+      EBB_ASSIGN_OR_RETURN(const uint64_t to_bytes, ParseBytes(body, "to_bytes"));
+      return host.SwapOut(target.vm_name, to_bytes);
+    }
+    case Resource::kSwapIn:
+      EBB_RETURN_IF_ERROR(RequireNoBody(body));
+      return host.SwapIn(target.vm_name);
+  }
+  return absl::InternalError("unreachable");
+}
+
+ApiResponse Show(const Host& host, const Target& target) {
+  if (target.resource == Resource::kStatus) return Ok(ToJson(host.Status()));
+  if (target.resource == Resource::kVms) {
+    ordered_json vms = ordered_json::array();
+    for (const VmStatus& vm : host.Vms()) vms.push_back(ToJson(vm));
+    return Ok({{"vms", std::move(vms)}});
+  }
+  const absl::StatusOr<VmStatus> vm = host.Vm(target.vm_name);
+  return vm.ok() ? Ok(ToJson(*vm)) : Error(vm.status());
+}
+
+}  // namespace
+
+ApiResponse PayloadTooLarge() {
+  return Error(kPayloadTooLarge,
+               absl::StrCat("the body is larger than ", kMaxRequestBodyBytes / 1024, " KiB"));
+}
+
+ApiResponse HandleRequest(Host& host, const ApiRequest& request) {
+  if (request.body.size() > kMaxRequestBodyBytes) return PayloadTooLarge();
+
+  const std::string_view full = request.target;
+  const std::string_view path = full.substr(0, full.find('?'));
+  const std::optional<Target> target = ParsePath(path);
+  if (!target) return Error(kNotFound, absl::StrCat("no such path: ", Quoted(path)));
+
+  const char* method = MethodOf(target->resource);
+  if (request.method != method) {
+    ApiResponse response =
+        Error(kMethodNotAllowed, absl::StrCat("this path takes ", method, " only"));
+    response.allow = method;
+    return response;
+  }
+  if (path.size() != full.size()) {
+    return Error(kInvalidArgument, "the control API takes no query parameters");
+  }
+  // Not decoded: no name needs it, and two spellings of one name would invite mistakes.
+  const bool has_name = target->resource != Resource::kStatus && target->resource != Resource::kVms;
+  if (has_name && !IsVmName(target->vm_name)) {
+    return Error(kInvalidArgument,
+                 absl::StrCat("not a VM name: ", Quoted(target->vm_name), "; names are 1 to ",
+                              kMaxNameBytes, " characters of A-Z a-z 0-9 _ . -, not encoded"));
+  }
+  if (absl::Status acted = Act(host, *target, request.body); !acted.ok()) return Error(acted);
+  return Show(host, *target);
+}
+
+}  // namespace ebb

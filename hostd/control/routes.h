@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT
+// The control API: what each method and path does. No sockets, so that tests can ask directly.
+//
+//   GET  /v1/status                                  the daemon
+//   GET  /v1/vms                                     {"vms":[VM, ...]}
+//   GET  /v1/vms/NAME                                one VM
+//   PUT  /v1/vms/NAME/limit     {"bytes":N}          keep it at or below N resident; 0: no limit
+//   POST /v1/vms/NAME/swap-out  {"to_bytes":N}       swap out once, down to N resident
+//   POST /v1/vms/NAME/swap-in   nothing or {}        bring pages back
+//
+// The last three return at once, with the VM's status. Every error is
+// {"error":{"code":"...","message":"..."}} and has changed nothing.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include "hostd/vm/host.h"
+
+namespace ebb {
+
+inline constexpr size_t kMaxRequestBodyBytes = 64 * 1024;
+
+struct ApiRequest {
+  std::string method;
+  std::string target;  // path and query as sent, still percent-encoded
+  std::string body;
+};
+
+struct ApiResponse {
+  int http_status = 200;
+  std::string body;   // JSON, one line
+  std::string allow;  // with 405: the methods the path takes
+};
+
+ApiResponse HandleRequest(Host& host, const ApiRequest& request);
+
+// For a server that does not want to read such a body to its end.
+ApiResponse PayloadTooLarge();
+
+}  // namespace ebb

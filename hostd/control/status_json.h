@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT
+// VmStatus and HostStatus as the control API shows them: one JSON field per struct field, with the
+// same name, in the same order.
+#pragma once
+
+#include <string>
+
+#include "hostd/vm/host.h"
+#include "nlohmann/json_fwd.hpp"
+
+namespace ebb {
+
+nlohmann::ordered_json ToJson(const VmStatus& vm);
+nlohmann::ordered_json ToJson(const HostStatus& host);
+
+// One line of text. Bytes that are not UTF-8 (a name or a reason may come from elsewhere) become
+// U+FFFD instead of an exception.
+std::string Serialize(const nlohmann::ordered_json& json);
+
+}  // namespace ebb

@@ -1,0 +1,381 @@
+// SPDX-License-Identifier: MIT
+#include "hostd/ctl/commands.h"
+
+#include <cstdint>
+#include <cstdio>
+#include <functional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "hostd/base/clock.h"
+#include "hostd/base/units.h"
+#include "hostd/ctl/control_client.h"
+#include "hostd/ctl/progress.h"
+#include "hostd/ctl/size.h"
+#include "hostd/ctl/views.h"
+
+namespace ebb {
+namespace {
+
+constexpr int kPollIntervalMs = 200;
+
+std::string Str(absl::string_view text) { return std::string(text.data(), text.size()); }
+
+void Print(const std::string& text) { std::fputs(text.c_str(), stdout); }
+
+int Complain(ExitCode code, const std::string& message) {
+  std::fprintf(stderr, "ebbctl: %s\n", message.c_str());
+  return code;
+}
+
+void PrintJson(const Json& json) {
+  Print(json.dump(2, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace) + "\n");
+}
+
+std::string ErrorMessage(const ApiReply& reply) {
+  const auto error = reply.json.find("error");
+  const std::string message = error != reply.json.end() ? TextField(*error, "message") : "";
+  return message.empty() ? absl::StrCat("ebbd answers with HTTP status ", reply.http_status)
+                         : message;
+}
+
+// One conversation with the daemon.
+class Session {
+ public:
+  explicit Session(const Invocation& invocation)
+      : json_(invocation.json), client_(invocation.socket_path) {}
+
+  // Nothing when it fails; Fail() then says why.
+  std::optional<Json> Call(const char* method, const std::string& path,
+                           const std::string& body = "") {
+    absl::StatusOr<ApiReply> reply = client_.Call(method, path, body);
+    if (!reply.ok()) {
+      const bool unreachable = reply.status().code() == absl::StatusCode::kUnavailable;
+      exit_code_ = unreachable ? kExitUnreachable : kExitFailed;
+      error_ = Str(reply.status().message());
+      return std::nullopt;
+    }
+    if (!reply->ok()) {
+      if (json_) PrintJson(reply->json);
+      exit_code_ = kExitFailed;
+      error_ = ErrorMessage(*reply);
+      return std::nullopt;
+    }
+    return std::move(reply->json);
+  }
+
+  int Fail() const { return Complain(exit_code_, error_); }
+
+ private:
+  const bool json_;
+  ControlClient client_;
+  ExitCode exit_code_ = kExitDone;
+  std::string error_;
+};
+
+// The daemon checks names too; here they become part of a path.
+bool IsVmName(const std::string& name) {
+  constexpr std::string_view kAllowed =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-";
+  return !name.empty() && name.size() <= 63 &&
+         name.find_first_not_of(kAllowed) == std::string::npos;
+}
+
+int ComplainAboutName(const std::string& name) {
+  return Complain(kExitUsage, absl::StrCat("\"", name,
+                                           "\" is not a VM's name (1 to 63 characters of A-Z a-z "
+                                           "0-9 _ . -); the names are shown by: ebbctl list"));
+}
+
+std::string PathOf(const std::string& vm_name, const char* action = "") {
+  return absl::StrCat("/v1/vms/", vm_name, action);
+}
+
+// Asks until `remaining(vm)` is 0. The last state of the VM; nothing when that was not reached, and
+// then the reason was said and is in *exit_code.
+std::optional<Json> WaitUntilDone(Session& session, const std::string& what,
+                                  const std::string& name, Json vm, const InterruptWatch& interrupt,
+                                  const std::function<uint64_t(const Json&)>& remaining,
+                                  int* exit_code) {
+  ProgressLine line;
+  const int64_t start_ns = MonotonicNs();
+  const uint64_t total = remaining(vm);
+  uint64_t least = total;
+  int64_t moved_ns = start_ns;
+  while (true) {
+    const uint64_t left = remaining(vm);
+    if (left == 0) return vm;
+    const int64_t now_ns = MonotonicNs();
+    if (left < least) {
+      least = left;
+      moved_ns = now_ns;
+    }
+    const auto seconds = [](int64_t ns) {
+      return static_cast<double>(ns) / static_cast<double>(kNsPerS);
+    };
+    line.Show(ProgressText(absl::StrCat(what, " ", name), total - least, total,
+                           seconds(now_ns - start_ns), seconds(now_ns - moved_ns)));
+    if (TextField(vm, "state") == "held") {
+      line.Clear();
+      *exit_code =
+          Complain(kExitFailed, absl::StrCat(name, " is held, the ", what,
+                                             " cannot finish: ", TextField(vm, "held_reason"),
+                                             "\nLook at: ebbctl show ", name));
+      return std::nullopt;
+    }
+    interrupt.Sleep(kPollIntervalMs);
+    if (interrupt.interrupted()) {
+      line.Clear();
+      *exit_code = Complain(kExitInterrupted,
+                            absl::StrCat("stopped waiting; the ", what,
+                                         " goes on in ebbd. Watch it with: ebbctl show ", name));
+      return std::nullopt;
+    }
+    std::optional<Json> next = session.Call("GET", PathOf(name));
+    if (!next) {
+      line.Clear();
+      *exit_code = session.Fail();
+      return std::nullopt;
+    }
+    vm = *std::move(next);
+  }
+}
+
+int RunStatus(const Invocation& invocation) {
+  Session session(invocation);
+  const auto host = session.Call("GET", "/v1/status");
+  if (!host) return session.Fail();
+  if (invocation.json) {
+    PrintJson(*host);
+    return kExitDone;
+  }
+  const auto vms = session.Call("GET", "/v1/vms");
+  if (!vms) return session.Fail();
+  Print(StatusView(*host, *vms));
+  return kExitDone;
+}
+
+int RunList(const Invocation& invocation) {
+  Session session(invocation);
+  const auto vms = session.Call("GET", "/v1/vms");
+  if (!vms) return session.Fail();
+  if (invocation.json) {
+    PrintJson(*vms);
+  } else {
+    Print(ListView(*vms));
+  }
+  return kExitDone;
+}
+
+int RunShow(const Invocation& invocation) {
+  const std::string& name = invocation.arguments[0];
+  if (!IsVmName(name)) return ComplainAboutName(name);
+  Session session(invocation);
+  const auto vm = session.Call("GET", PathOf(name));
+  if (!vm) return session.Fail();
+  if (invocation.json) {
+    PrintJson(*vm);
+  } else {
+    Print(VmView(*vm));
+  }
+  return kExitDone;
+}
+
+std::string LimitResult(const std::string& name, const Json& vm) {
+  const uint64_t limit = NumberField(vm, "limit_bytes");
+  const uint64_t resident = NumberField(vm, "resident_bytes");
+  if (limit == 0) {
+    std::string text = absl::StrCat(name, ": no limit any more; ", MemoryInOneLine(vm), "\n");
+    if (NumberField(vm, "swapped_bytes") > 0) {
+      absl::StrAppend(&text,
+                      "Pages come back as the guest touches them; all at once: ", "ebbctl swap-in ",
+                      name, "\n");
+    }
+    return text;
+  }
+  std::string text = absl::StrCat(name, ": limited to ", HumanSize(limit), " resident; now ",
+                                  MemoryInOneLine(vm), "\n");
+  if (resident > limit) {
+    absl::StrAppend(&text, "Ebb now swaps out until it fits. Watch it with: ebbctl show ", name,
+                    "\n");
+  }
+  return text;
+}
+
+int RunLimit(const Invocation& invocation) {
+  const std::string& name = invocation.arguments[0];
+  const std::string& size = invocation.arguments[1];
+  if (!IsVmName(name)) return ComplainAboutName(name);
+  uint64_t bytes = 0;
+  if (size != "none") {
+    const absl::StatusOr<uint64_t> parsed = ParseSize(size);
+    if (!parsed.ok()) return Complain(kExitUsage, Str(parsed.status().message()));
+    if (*parsed == 0) {
+      return Complain(kExitUsage, absl::StrCat("0 is not a limit; to lift the limit: ebbctl limit ",
+                                               name, " none"));
+    }
+    bytes = *parsed;
+  }
+  Session session(invocation);
+  const auto vm =
+      session.Call("PUT", PathOf(name, "/limit"), absl::StrCat("{\"bytes\":", bytes, "}"));
+  if (!vm) return session.Fail();
+  if (invocation.json) {
+    PrintJson(*vm);
+  } else {
+    Print(LimitResult(name, *vm));
+  }
+  return kExitDone;
+}
+
+// What a swap-out that has ended leaves behind. A little above what was asked for is normal: the
+// guest runs on.
+std::string SwapOutResult(const std::string& name, uint64_t to_bytes, bool did_run,
+                          const Json& vm) {
+  if (!did_run) {
+    return absl::StrCat(name, ": nothing to swap out; ", MemoryInOneLine(vm), "\n");
+  }
+  const uint64_t resident = NumberField(vm, "resident_bytes");
+  if (resident <= to_bytes || resident - to_bytes <= to_bytes / 20 + kMiB) {
+    return absl::StrCat(name, ": swap-out is done; ", MemoryInOneLine(vm), "\n");
+  }
+  return absl::StrCat(name, ": swap-out ended above ", HumanSize(to_bytes), "; ",
+                      MemoryInOneLine(vm),
+                      "\nThe guest touches its pages faster than they can be taken. To hold it "
+                      "down: ebbctl limit ",
+                      name, " SIZE\n");
+}
+
+int RunSwapOut(const Invocation& invocation) {
+  const std::string& name = invocation.arguments[0];
+  if (!IsVmName(name)) return ComplainAboutName(name);
+  if (!invocation.to) {
+    return Complain(kExitUsage,
+                    absl::StrCat("swap-out needs to know how much may stay resident, for example: "
+                                 "ebbctl swap-out ",
+                                 name, " --to 256M"));
+  }
+  const absl::StatusOr<uint64_t> to_bytes = ParseSize(*invocation.to);
+  if (!to_bytes.ok()) return Complain(kExitUsage, Str(to_bytes.status().message()));
+
+  const InterruptWatch interrupt;
+  Session session(invocation);
+  std::optional<Json> vm = session.Call("POST", PathOf(name, "/swap-out"),
+                                        absl::StrCat("{\"to_bytes\":", *to_bytes, "}"));
+  if (!vm) return session.Fail();
+  const bool running = NumberField(*vm, "swap_out_target_bytes") > 0;
+  if (running && !invocation.no_wait) {
+    // While the daemon names a target the operation runs, even if the guest let memory go and there
+    // is nothing to count.
+    const auto remaining = [](const Json& now) -> uint64_t {
+      const uint64_t target = NumberField(now, "swap_out_target_bytes");
+      const uint64_t resident = NumberField(now, "resident_bytes");
+      if (target == 0) return 0;
+      return resident > target ? resident - target : 1;
+    };
+    int exit_code = kExitDone;
+    vm = WaitUntilDone(session, "swap-out", name, *std::move(vm), interrupt, remaining, &exit_code);
+    if (!vm) return exit_code;
+  }
+  if (invocation.json) {
+    PrintJson(*vm);
+  } else if (running && invocation.no_wait) {
+    Print(absl::StrCat(name, ": swap-out to ", HumanSize(*to_bytes), " resident has begun; now ",
+                       MemoryInOneLine(*vm), "\nWatch it with: ebbctl show ", name, "\n"));
+  } else {
+    Print(SwapOutResult(name, *to_bytes, running, *vm));
+  }
+  return kExitDone;
+}
+
+// What a swap-in that has ended leaves behind, and what to do about it.
+std::string SwapInResult(const std::string& name, const Json& vm) {
+  const uint64_t swapped = NumberField(vm, "swapped_bytes");
+  const uint64_t limit = NumberField(vm, "limit_bytes");
+  if (swapped == 0) {
+    return absl::StrCat(name, ": swap-in is done; everything is back, ",
+                        HumanSize(NumberField(vm, "resident_bytes")), " resident\n");
+  }
+  if (limit > 0 && NumberField(vm, "resident_bytes") + swapped > limit) {
+    return absl::StrCat(name, ": swap-in stopped at the VM's limit of ", HumanSize(limit), "; ",
+                        MemoryInOneLine(vm),
+                        "\nTo bring everything back, lift the limit first: ", "ebbctl limit ", name,
+                        " none && ebbctl swap-in ", name, "\n");
+  }
+  return absl::StrCat(name, ": swap-in ended with pages still out; ", MemoryInOneLine(vm),
+                      "\nThe host may be short of memory: free some, then repeat this.\n");
+}
+
+int RunSwapIn(const Invocation& invocation) {
+  const std::string& name = invocation.arguments[0];
+  if (!IsVmName(name)) return ComplainAboutName(name);
+  const InterruptWatch interrupt;
+  Session session(invocation);
+  std::optional<Json> vm = session.Call("POST", PathOf(name, "/swap-in"));
+  if (!vm) return session.Fail();
+  const auto remaining = [](const Json& now) {
+    return NumberField(now, "swap_in_remaining_bytes");
+  };
+  const bool running = remaining(*vm) > 0;
+  if (running && !invocation.no_wait) {
+    int exit_code = kExitDone;
+    vm = WaitUntilDone(session, "swap-in", name, *std::move(vm), interrupt, remaining, &exit_code);
+    if (!vm) return exit_code;
+  }
+  if (invocation.json) {
+    PrintJson(*vm);
+  } else if (running && invocation.no_wait) {
+    Print(absl::StrCat(name, ": swap-in of ", HumanSize(remaining(*vm)), " has begun; now ",
+                       MemoryInOneLine(*vm), "\nWatch it with: ebbctl show ", name, "\n"));
+  } else {
+    Print(SwapInResult(name, *vm));
+  }
+  return kExitDone;
+}
+
+}  // namespace
+
+const std::vector<Command>& AllCommands() {
+  static const std::vector<Command> kCommands = {
+      {"status", "", 0, false, false, "the daemon, and all VMs together",
+       "Shows whether ebbd runs, for how long, and what it saves on this host.\n", &RunStatus},
+      {"list", "", 0, false, false, "one line for each VM",
+       "Columns:\n"
+       "  LIMIT      Ebb keeps the VM's resident memory at or below this\n"
+       "  RESIDENT   guest memory that is in the host's memory now\n"
+       "  SWAPPED    guest memory taken by Ebb; back as soon as the guest touches it\n"
+       "  POOL       host memory that keeps the swapped pages, compressed\n"
+       "  RATIO      how well they compress\n"
+       "  SAVED      host memory gained: SWAPPED less POOL and bookkeeping\n"
+       "  FAULT p99  all but 1 of 100 swapped pages that were touched came back within this\n",
+       &RunList},
+      {"show", "VM", 1, false, false, "everything about one VM",
+       "Shows where the VM's memory is, what that costs, and what Ebb is doing to it.\n", &RunShow},
+      {"limit", "VM SIZE|none", 2, false, false, "keep a VM's resident memory at or below SIZE",
+       "Ebb swaps pages out until the VM fits, and keeps it there. The guest is not told and\n"
+       "keeps its RAM; pages come back when it touches them. `none` lifts the limit.\n\n"
+       "Example: ebbctl limit web 256M\n",
+       &RunLimit},
+      {"swap-out", "VM --to SIZE", 1, true, true, "swap out once, until SIZE is resident",
+       "Takes pages until only SIZE is resident, then leaves the VM alone: what the guest touches\n"
+       "afterwards comes back and stays. Waits until that is done; Ctrl-C ends only the "
+       "waiting.\n\n"
+       "Example: ebbctl swap-out web --to 256M\n",
+       &RunSwapOut},
+      {"swap-in", "VM", 1, false, true, "bring swapped-out pages back",
+       "Brings back as much as the VM's limit and the host's memory allow. Waits until that is\n"
+       "done; Ctrl-C ends only the waiting.\n\n"
+       "Example: ebbctl limit web none && ebbctl swap-in web\n",
+       &RunSwapIn},
+  };
+  return kCommands;
+}
+
+const Command* FindCommand(std::string_view name) {
+  for (const Command& command : AllCommands()) {
+    if (name == command.name) return &command;
+  }
+  return nullptr;
+}
+
+}  // namespace ebb

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace ebb {
+
+enum ExitCode {
+  kExitDone = 0,
+  kExitFailed = 1,         // the daemon refused, or failed
+  kExitUsage = 2,          // the command line makes no sense
+  kExitUnreachable = 3,    // there is no daemon to ask
+  kExitInterrupted = 130,  // Ctrl-C while waiting, as shells have it
+};
+
+// A command line, taken apart.
+struct Invocation {
+  std::string socket_path;
+  bool json = false;
+  bool no_wait = false;
+  std::optional<std::string> to;       // --to SIZE
+  std::vector<std::string> arguments;  // what follows the command's name
+};
+
+struct Command {
+  const char* name;
+  const char* arguments;  // as in the usage line
+  size_t argument_count;
+  bool takes_to;
+  bool takes_no_wait;
+  const char* summary;
+  const char* help;
+  int (*run)(const Invocation& invocation);  // returns an ExitCode
+};
+
+const std::vector<Command>& AllCommands();
+const Command* FindCommand(std::string_view name);
+
+}  // namespace ebb

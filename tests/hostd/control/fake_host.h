@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "hostd/base/mutex.h"
+#include "hostd/base/units.h"
+#include "hostd/vm/host.h"
+
+namespace ebb {
+
+// A Host without guests: remembers what it was asked, and answers what a test tells it to.
+class FakeHost : public Host {
+ public:
+  // A VM in the middle of its life: 1 GiB of RAM held to 256 MiB.
+  static VmStatus SomeVm(const std::string& name) {
+    VmStatus vm;
+    vm.name = name;
+    vm.pid = 4242;
+    vm.state = "running";
+    vm.ram_bytes = 1024 * kMiB;
+    vm.limit_bytes = 256 * kMiB;
+    vm.resident_bytes = 255 * kMiB;
+    vm.swapped_bytes = 700 * kMiB;
+    vm.pool_original_bytes = 680 * kMiB;
+    vm.pool_compressed_bytes = 340 * kMiB;
+    vm.pool_used_bytes = 350 * kMiB;
+    vm.same_filled_pages = 5120;
+    vm.page_word_bytes = 2 * kMiB;
+    vm.record_bytes = 3 * kMiB;
+    vm.pages_swapped_out = 1234567;
+    vm.pages_swapped_in = 654321;
+    vm.pages_given_back = 4321;
+    vm.pages_discarded = 12;
+    vm.faults = 700000;
+    vm.zero_faults = 20000;
+    vm.write_protect_faults = 4400;
+    vm.fault_p50_us = 31.5;
+    vm.fault_p99_us = 92.25;
+    vm.paced_faults = 3;
+    vm.paced_us_total = 12000;
+    vm.barrier_mode = "qmp";
+    vm.barriers = 120;
+    vm.barrier_p50_ms = 1.25;
+    vm.barrier_p99_ms = 4.75;
+    vm.barrier_interval_ms = 10000;
+    vm.cooling_pages = 4096;
+    vm.guarded_pages = 2048;
+    vm.ready_pages = 4000;
+    vm.reserve_target_pages = 4096;
+    return vm;
+  }
+
+  void Add(const VmStatus& vm) {
+    MutexLock lock(mutex_);
+    vms_[vm.name] = vm;
+  }
+  void Remove(const std::string& name) {
+    MutexLock lock(mutex_);
+    vms_.erase(name);
+  }
+  // Every change fails with this until it is Ok again.
+  void Refuse(const absl::Status& status) {
+    MutexLock lock(mutex_);
+    refusal_ = status;
+  }
+  void SetStopRefused(const std::string& why) {
+    MutexLock lock(mutex_);
+    stop_refused_ = why;
+  }
+  // Called each time a VM is asked for, to move it on. An action that returns false removes it.
+  void OnRead(std::function<bool(VmStatus&)> action) {
+    MutexLock lock(mutex_);
+    on_read_ = std::move(action);
+  }
+  // The orders so far, as "limit web 268435456".
+  std::vector<std::string> Orders() const {
+    MutexLock lock(mutex_);
+    return orders_;
+  }
+  // Whether a VM was asked for this many times within `timeout`.
+  bool WaitForReads(int reads, std::chrono::nanoseconds timeout) const {
+    const auto deadline = std::chrono::steady_clock::now() + timeout;
+    MutexLock lock(mutex_);
+    while (reads_ < reads) {
+      const auto left = deadline - std::chrono::steady_clock::now();
+      if (left.count() <= 0) return false;
+      read_.WaitFor(mutex_, left);
+    }
+    return true;
+  }
+
+  HostStatus Status() const override {
+    MutexLock lock(mutex_);
+    HostStatus host;
+    host.version = "0.1.0";
+    host.pid = 77;
+    host.uptime_s = 8000.5;
+    host.kernel = "6.1.0-37-amd64";
+    host.state = "running";
+    host.stop_refused = stop_refused_;
+    host.vms = vms_.size();
+    host.detached_vms = 1;
+    return host;
+  }
+  std::vector<VmStatus> Vms() const override {
+    MutexLock lock(mutex_);
+    std::vector<VmStatus> result;
+    for (const auto& [name, vm] : vms_) result.push_back(vm);
+    return result;
+  }
+  absl::StatusOr<VmStatus> Vm(const std::string& name) const override {
+    MutexLock lock(mutex_);
+    const auto found = vms_.find(name);
+    if (found == vms_.end()) return NoSuchVm(name);
+    ++reads_;
+    read_.NotifyAll();
+    const VmStatus vm = found->second;
+    if (on_read_ && !on_read_(found->second)) vms_.erase(found);
+    return vm;
+  }
+  absl::Status SetLimit(const std::string& name, uint64_t limit_bytes) override {
+    MutexLock lock(mutex_);
+    return Order(name, absl::StrCat("limit ", name, " ", limit_bytes),
+                 [&](VmStatus& vm) { vm.limit_bytes = limit_bytes; });
+  }
+  absl::Status SwapOut(const std::string& name, uint64_t to_bytes) override {
+    MutexLock lock(mutex_);
+    return Order(name, absl::StrCat("swap-out ", name, " ", to_bytes), [&](VmStatus& vm) {
+      if (vm.resident_bytes > to_bytes) vm.swap_out_target_bytes = to_bytes;
+    });
+  }
+  absl::Status SwapIn(const std::string& name) override {
+    MutexLock lock(mutex_);
+    return Order(name, absl::StrCat("swap-in ", name),
+                 [](VmStatus& vm) { vm.swap_in_remaining_bytes = vm.swapped_bytes; });
+  }
+
+ private:
+  static absl::Status NoSuchVm(const std::string& name) {
+    return absl::NotFoundError(absl::StrCat("no VM is called \"", name, "\""));
+  }
+  absl::Status Order(const std::string& name, const std::string& text,
+                     const std::function<void(VmStatus&)>& change)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    orders_.push_back(text);
+    if (!refusal_.ok()) return refusal_;
+    const auto found = vms_.find(name);
+    if (found == vms_.end()) return NoSuchVm(name);
+    change(found->second);
+    return absl::OkStatus();
+  }
+
+  mutable Mutex mutex_;
+  mutable CondVar read_;
+  mutable std::map<std::string, VmStatus> vms_ ABSL_GUARDED_BY(mutex_);
+  mutable int reads_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::function<bool(VmStatus&)> on_read_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::string> orders_ ABSL_GUARDED_BY(mutex_);
+  absl::Status refusal_ ABSL_GUARDED_BY(mutex_);
+  std::string stop_refused_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace ebb
