@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <csignal>
 #include <cstdlib>
@@ -32,13 +33,17 @@
 namespace ebb {
 namespace {
 
-constexpr uint64_t kProbePages = 4;
+// More than one CPU's LRU batch holds (31): pages that are still in one are not zapped.
+constexpr uint64_t kProbePages = 128;
 constexpr int kAnswerTimeoutMs = 1000;
 // Long enough for a woken child to answer, short enough for all checks together.
 constexpr int kStaysAsleepMs = 3;
 
-// What the parent asks of the child, one byte each; the child answers with one byte.
-enum Command : char { kWriteFirst = 'w', kReadFirst = 'r', kDiscardSecond = 'd' };
+// What the parent asks of the child; the child answers with one byte.
+struct Command {
+  enum Kind : char { kWrite, kRead, kDiscard } kind;
+  uint8_t page;
+};
 
 // Plays QEMU: owns the mapping and the userfaultfd, and touches pages when told to.
 [[noreturn]] void RunChild(int socket, int device, int memfd) {
@@ -51,12 +56,13 @@ enum Command : char { kWriteFirst = 'w', kReadFirst = 'r', kDiscardSecond = 'd' 
   const auto hva = reinterpret_cast<uint64_t>(memory);
   if (!SendPacket(socket, std::as_bytes(std::span(&hva, 1)), std::span(&uffd, 1)).ok()) _exit(1);
 
-  for (char command; read(socket, &command, 1) == 1;) {
+  for (Command command; read(socket, &command, sizeof command) == sizeof command;) {
+    volatile char* page = memory + command.page * kPageBytes;
     char answer = 0;
-    if (command == kWriteFirst) memory[0] = 'w';
-    if (command == kReadFirst) answer = memory[0];
-    if (command == kDiscardSecond) {
-      madvise(const_cast<char*>(memory + kPageBytes), kPageBytes, MADV_DONTNEED);
+    if (command.kind == Command::kWrite) *page = 'w';
+    if (command.kind == Command::kRead) answer = *page;
+    if (command.kind == Command::kDiscard) {
+      madvise(const_cast<char*>(page), kPageBytes, MADV_DONTNEED);
     }
     if (write(socket, &answer, 1) != 1) break;
   }
@@ -85,7 +91,10 @@ class Probe {
   absl::Status CheckExistingPageWakesNobody();
   absl::Status CheckDontneedSendsRemove();
 
-  void Ask(Command command) { [[maybe_unused]] ssize_t sent = write(socket_.get(), &command, 1); }
+  void Ask(Command::Kind kind, PageIndex page) {
+    const Command command = {kind, static_cast<uint8_t>(page.value)};
+    [[maybe_unused]] ssize_t sent = write(socket_.get(), &command, sizeof command);
+  }
   bool Answers(int timeout_ms, char* answer) {
     pollfd wait = {socket_.get(), POLLIN, 0};
     return poll(&wait, 1, timeout_ms) == 1 && read(socket_.get(), answer, 1) == 1;
@@ -163,14 +172,15 @@ absl::Status Probe::CheckRemoteRegister() {
 }
 
 absl::Status Probe::CheckPageoutUnmapsAndKeeps() {
-  // A page fresh in another CPU's LRU batch is not zapped yet: a few tries are normal.
-  for (int tries = 0; Pte({0}).present && tries < 50; ++tries) {
-    if (memory_->ZapPtes({{0}, kProbePages}) != OsResult::kDone) break;
-    if (Pte({0}).present) usleep(200);  // style-ok(sleep): nothing tells when that is
-  }
+  memory_->ZapPtes({{0}, kProbePages});
+  std::vector<PteState> ptes(kProbePages);
+  memory_->ReadPtes({{0}, kProbePages}, ptes);
+  // Any one will do; the last ones may sit in a batch.
+  const auto zapped =
+      std::find_if(ptes.begin(), ptes.end(), [](const PteState& pte) { return !pte.present; });
+  if (zapped == ptes.end()) return Missing("process_madvise(MADV_PAGEOUT) unmaps shmem pages");
   char answer = 0;
-  if (Pte({0}).present) return Missing("process_madvise(MADV_PAGEOUT) unmaps shmem pages");
-  Ask(kReadFirst);
+  Ask(Command::kRead, {static_cast<uint64_t>(zapped - ptes.begin())});
   if (!Answers(kAnswerTimeoutMs, &answer) || answer != 'e') {
     return Missing("MADV_PAGEOUT keeps the page for the next touch, without a fault message");
   }
@@ -182,7 +192,7 @@ absl::Status Probe::CheckWriteProtect() {
   if (memory_->WriteProtect({{0}, 1}) != OsResult::kDone || !Pte({0}).write_protected) {
     return Missing("UFFDIO_WRITEPROTECT on shmem shows in pagemap");
   }
-  Ask(kWriteFirst);
+  Ask(Command::kWrite, {0});
   if (NextMessage().kind != FaultMessage::Kind::kWriteProtect ||
       memory_->Unprotect({0}) != OsResult::kDone || !Answers(kAnswerTimeoutMs, &answer)) {
     return Missing("a write to a protected page waits until the protection is taken off");
@@ -198,7 +208,7 @@ absl::Status Probe::CheckPunchKeepsMarkerAndCopyClearsIt() {
       Pte({0}).present) {
     return Missing("a punch keeps the write-protect marker");
   }
-  Ask(kReadFirst);
+  Ask(Command::kRead, {0});
   if (NextMessage().kind != FaultMessage::Kind::kMissing ||
       memory_->Fill({0}, content.data()) != OsResult::kDone ||
       !Answers(kAnswerTimeoutMs, &answer) || answer != 'c') {
@@ -212,7 +222,7 @@ absl::Status Probe::CheckExistingPageWakesNobody() {
   const std::vector<std::byte> content(kPageBytes, std::byte{'x'});
   char answer = 0;
   memory_->WriteProtect({{0}, 1});
-  Ask(kWriteFirst);
+  Ask(Command::kWrite, {0});
   if (NextMessage().kind != FaultMessage::Kind::kWriteProtect ||
       memory_->Fill({0}, content.data()) != OsResult::kExists || Answers(kStaysAsleepMs, &answer)) {
     return Missing("UFFDIO_COPY onto an existing page fails with EEXIST and wakes nobody");
@@ -225,7 +235,7 @@ absl::Status Probe::CheckExistingPageWakesNobody() {
 
 absl::Status Probe::CheckDontneedSendsRemove() {
   char answer = 0;
-  Ask(kDiscardSecond);
+  Ask(Command::kDiscard, {1});
   const GuestMessage message = NextMessage();
   if (message.kind != FaultMessage::Kind::kRemove || message.range != PageRange{{1}, 1} ||
       !Answers(kAnswerTimeoutMs, &answer)) {
