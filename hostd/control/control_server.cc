@@ -20,8 +20,8 @@
 #include "hostd/base/clock.h"
 #include "hostd/base/status_macros.h"
 #include "hostd/base/units.h"
-#include "hostd/control/listen_socket.h"
 #include "hostd/control/routes.h"
+#include "hostd/os/listen_socket.h"
 
 namespace ebb {
 
@@ -176,13 +176,9 @@ absl::StatusOr<std::unique_ptr<ControlServer>> ControlServer::Start(Host& host,
     return absl::ResourceExhaustedError("out of descriptors or memory for an eventfd");
   }
 
-  UniqueFd listen_fd = std::move(options.listen_fd);
-  if (!listen_fd.valid()) {
-    EBB_ASSIGN_OR_RETURN(state->socket,
-                         ListenSocket::Create(options.socket_path, options.socket_mode));
-    listen_fd = state->socket.TakeFd();
-  }
-  EBB_RETURN_IF_ERROR(PrepareListenFd(listen_fd.get()));
+  EBB_ASSIGN_OR_RETURN(state->socket, ListenSocket::Create(options.socket_path, SocketType::kStream,
+                                                           options.socket_mode));
+  UniqueFd listen_fd = state->socket.TakeFd();
 
   MHD_NotifyConnectionCallback on_connection = [](void* cls, MHD_Connection* connection, void**,
                                                   MHD_ConnectionNotificationCode what) {

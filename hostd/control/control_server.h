@@ -8,17 +8,14 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "hostd/base/unique_fd.h"
 #include "hostd/vm/host.h"
 
 namespace ebb {
 
 struct ControlServerOptions {
-  // Created, and removed at the end. Not used when `listen_fd` is given.
+  // Created, and removed at the end.
   std::string socket_path;
   mode_t socket_mode = 0600;
-  // A listening unix socket somebody else made (systemd).
-  UniqueFd listen_fd;
   // From connecting to having read the whole answer. A connection serves one request, so that a
   // slow client can hold one of the connections no longer than this, whatever it trickles.
   std::chrono::milliseconds request_timeout{10000};

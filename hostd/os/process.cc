@@ -138,7 +138,8 @@ std::vector<FileUser> MappersOf(const std::vector<FileId>& files) {
   std::vector<FileUser> mappers;
   for (const int pid : AllPids()) {
     for (const Vma& vma : MemoryMap(pid)) {
-      if (vma.shared && Contains(files, vma.file)) mappers.push_back({pid, vma.file});
+      // Private ones too: reading a hole through one puts a page there.
+      if (Contains(files, vma.file)) mappers.push_back({pid, vma.file});
     }
   }
   return mappers;

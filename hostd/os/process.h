@@ -45,8 +45,8 @@ std::vector<Vma> MemoryMap(int pid);
 // True where every VMA of `file` carries MADV_NOHUGEPAGE ("nh" in smaps' VmFlags).
 bool HugePagesForbidden(int pid, const FileId& file);
 
-// Every process that maps one of the files, shared; or that has one of them open. Each looks at all
-// processes of the host.
+// Every process that maps one of the files, shared or private; or that has one of them open. Each
+// looks at all processes of the host.
 struct FileUser {
   int pid = 0;
   FileId file;

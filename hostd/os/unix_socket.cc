@@ -1,11 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "hostd/os/unix_socket.h"
 
-#include <grp.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -20,62 +16,27 @@ namespace {
 // SCM_MAX_FD is 253; nothing of ours sends near as many.
 constexpr size_t kMaxFdsPerPacket = 64;
 
-absl::StatusOr<sockaddr_un> AddressOf(const std::string& path) {
+}  // namespace
+
+absl::StatusOr<sockaddr_un> UnixAddress(const std::string& path) {
   sockaddr_un address = {};
   address.sun_family = AF_UNIX;
   if (path.empty() || path.size() >= sizeof address.sun_path) {
     return absl::InvalidArgumentError(absl::StrFormat(
-        "socket path \"%s\" is empty or longer than %d bytes", path, sizeof address.sun_path - 1));
+        "the path of a socket has 1 to %d bytes: \"%s\"", sizeof address.sun_path - 1, path));
   }
   std::memcpy(address.sun_path, path.data(), path.size());
   return address;
 }
 
-int TypeFlag(SocketType type) { return type == SocketType::kStream ? SOCK_STREAM : SOCK_SEQPACKET; }
-
-absl::Status SetAccess(const std::string& path, mode_t mode, const std::string& group) {
-  if (!group.empty()) {
-    const struct group* entry = getgrnam(group.c_str());
-    if (entry == nullptr) {
-      return absl::NotFoundError(absl::StrFormat("there is no group \"%s\"", group));
-    }
-    if (chown(path.c_str(), static_cast<uid_t>(-1), entry->gr_gid) != 0) {
-      return ErrnoStatus("setting the group of " + path);
-    }
-  }
-  if (chmod(path.c_str(), mode) != 0) return ErrnoStatus("setting the mode of " + path);
-  return absl::OkStatus();
+UniqueFd NewUnixSocket(SocketType type) {
+  const int kind = type == SocketType::kStream ? SOCK_STREAM : SOCK_SEQPACKET;
+  return UniqueFd(socket(AF_UNIX, kind | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
 }
-
-}  // namespace
-
-absl::StatusOr<UniqueFd> ListenUnix(const std::string& path, SocketType type, mode_t mode,
-                                    const std::string& group) {
-  EBB_ASSIGN_OR_RETURN(const sockaddr_un address, AddressOf(path));
-  const absl::Status probe = ConnectUnix(path, type).status();
-  // ECONNREFUSED is what a socket says that nobody listens on any more.
-  if (probe.code() == absl::StatusCode::kUnavailable) {
-    unlink(path.c_str());
-  } else if (!absl::IsNotFound(probe)) {
-    return absl::AlreadyExistsError("another process listens on " + path);
-  }
-  UniqueFd fd(socket(AF_UNIX, TypeFlag(type) | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!fd.valid()) return ErrnoStatus("socket");
-  // Nobody may connect before the access is set.
-  const mode_t old_mask = umask(0177);
-  const int bound = bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
-  umask(old_mask);
-  if (bound != 0) return ErrnoStatus("binding " + path);
-  EBB_RETURN_IF_ERROR(SetAccess(path, mode, group));
-  if (listen(fd.get(), 64) != 0) return ErrnoStatus("listening on " + path);
-  return fd;
-}
-
-bool GroupExists(const std::string& group) { return getgrnam(group.c_str()) != nullptr; }
 
 absl::StatusOr<UniqueFd> ConnectUnix(const std::string& path, SocketType type) {
-  EBB_ASSIGN_OR_RETURN(const sockaddr_un address, AddressOf(path));
-  UniqueFd fd(socket(AF_UNIX, TypeFlag(type) | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  EBB_ASSIGN_OR_RETURN(const sockaddr_un address, UnixAddress(path));
+  UniqueFd fd = NewUnixSocket(type);
   if (!fd.valid()) return ErrnoStatus("socket");
   if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
     return ErrnoStatus("connecting to " + path);
@@ -118,6 +79,25 @@ absl::Status SendPacket(int socket, std::span<const std::byte> packet, std::span
   return absl::OkStatus();
 }
 
+namespace {
+
+std::vector<UniqueFd> TakeDescriptors(msghdr* message) {
+  std::vector<UniqueFd> fds;
+  for (cmsghdr* header = CMSG_FIRSTHDR(message); header != nullptr;
+       header = CMSG_NXTHDR(message, header)) {
+    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+    const size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < count; ++i) {
+      int fd;
+      std::memcpy(&fd, CMSG_DATA(header) + i * sizeof(int), sizeof fd);
+      fds.emplace_back(fd);
+    }
+  }
+  return fds;
+}
+
+}  // namespace
+
 OsResult ReceivePacket(int socket, std::span<std::byte> buffer, size_t max_fds,
                        ReceivedPacket* packet) {
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kMaxFdsPerPacket)];
@@ -128,20 +108,14 @@ OsResult ReceivePacket(int socket, std::span<std::byte> buffer, size_t max_fds,
   message.msg_control = control;
   message.msg_controllen = sizeof control;
   const ssize_t bytes = recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-  if (bytes == 0) return OsResult::kGone;
   if (bytes < 0) return ErrnoIsTransient() ? OsResult::kRetry : OsResult::kGone;
 
   packet->bytes = static_cast<size_t>(bytes);
-  packet->fds.clear();
-  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
-       header = CMSG_NXTHDR(&message, header)) {
-    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
-    const size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (size_t i = 0; i < count; ++i) {
-      int fd;
-      std::memcpy(&fd, CMSG_DATA(header) + i * sizeof(int), sizeof fd);
-      packet->fds.emplace_back(fd);
-    }
+  packet->fds = TakeDescriptors(&message);
+  // The end of the connection, or an empty packet, which nobody of ours sends.
+  if (bytes == 0) {
+    packet->fds.clear();
+    return OsResult::kGone;
   }
   if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0 || packet->fds.size() > max_fds) {
     packet->fds.clear();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sys/types.h>
+#include <sys/un.h>
 
 #include <cstddef>
 #include <span>
@@ -16,11 +17,10 @@ namespace ebb {
 
 enum class SocketType { kStream, kSeqPacket };
 
-// A listening unix socket at `path`, replacing a stale one. `mode` and `group` (empty: ours) say
-// who may connect. Fails where another process listens there.
-absl::StatusOr<UniqueFd> ListenUnix(const std::string& path, SocketType type, mode_t mode,
-                                    const std::string& group);
-bool GroupExists(const std::string& group);
+// The address of a socket at `path`; fails where the path does not fit.
+absl::StatusOr<sockaddr_un> UnixAddress(const std::string& path);
+// A new, non-blocking socket; invalid when out of descriptors.
+UniqueFd NewUnixSocket(SocketType type);
 // Non-blocking in both directions.
 absl::StatusOr<UniqueFd> ConnectUnix(const std::string& path, SocketType type);
 absl::StatusOr<UniqueFd> AcceptUnix(int listener);

@@ -37,13 +37,14 @@ absl::StatusOr<std::unique_ptr<Handover>> Handover::Listen(const Options& option
                                                            UniqueFd userfaultfd_device,
                                                            Registry* registry) {
   const mode_t mode = options.socket_group.empty() ? 0600 : 0660;
-  EBB_ASSIGN_OR_RETURN(UniqueFd listener, ListenUnix(options.socket_path, SocketType::kSeqPacket,
-                                                     mode, options.socket_group));
+  EBB_ASSIGN_OR_RETURN(ListenSocket listener,
+                       ListenSocket::Create(options.socket_path, SocketType::kSeqPacket, mode,
+                                            options.socket_group));
   return std::unique_ptr<Handover>(
       new Handover(std::move(listener), std::move(userfaultfd_device), registry));
 }
 
-Handover::Handover(UniqueFd listener, UniqueFd userfaultfd_device, Registry* registry)
+Handover::Handover(ListenSocket listener, UniqueFd userfaultfd_device, Registry* registry)
     : listener_(std::move(listener)),
       userfaultfd_device_(std::move(userfaultfd_device)),
       registry_(registry),
@@ -57,7 +58,7 @@ bool Handover::RunOnce() {
 
   const bool may_accept = MonotonicNs() >= accept_after_ns_;
   std::vector<pollfd> fds = {{wake_.fd(), POLLIN, 0},
-                             {may_accept ? listener_.get() : -1, POLLIN, 0}};
+                             {may_accept ? listener_.fd() : -1, POLLIN, 0}};
   for (const auto& session : sessions_) {
     const int qmp = session->barrier() != nullptr ? session->barrier()->fd() : -1;
     fds.push_back({session->socket(), POLLIN, 0});
@@ -86,7 +87,7 @@ bool Handover::RunOnce() {
 }
 
 void Handover::Accept() {
-  absl::StatusOr<UniqueFd> socket = AcceptUnix(listener_.get());
+  absl::StatusOr<UniqueFd> socket = AcceptUnix(listener_.fd());
   if (!socket.ok()) {
     accept_after_ns_ = MonotonicNs() + kAcceptPauseNs;
     return;

@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "hostd/base/unique_fd.h"
+#include "hostd/os/listen_socket.h"
 #include "hostd/os/wake_event.h"
 #include "hostd/peers/qemu/qemu_session.h"
 #include "hostd/vm/registry.h"
@@ -41,7 +42,7 @@ class Handover {
   }
 
  private:
-  Handover(UniqueFd listener, UniqueFd userfaultfd_device, Registry* registry);
+  Handover(ListenSocket listener, UniqueFd userfaultfd_device, Registry* registry);
 
   void Accept();
   void BeginStop();
@@ -51,7 +52,7 @@ class Handover {
   void Refuse(QemuSession& session, const absl::Status& reason);
   void HandleHello(QemuSession& session);
 
-  UniqueFd listener_;
+  ListenSocket listener_;
   UniqueFd userfaultfd_device_;
   Registry* registry_;
   WakeEvent wake_;

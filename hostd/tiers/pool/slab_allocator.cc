@@ -40,8 +40,9 @@ void SlabAllocator::Free(PoolHandle handle, uint32_t bytes) {
   const uint32_t object_bytes = ObjectBytes(slab.size_class);
   const uint64_t object = (offset % kSlabBytes) / object_bytes;
   const uint64_t bit = uint64_t{1} << (object % 64);
-  EBB_CHECK(slab.used > 0 && slab.size_class == ClassOf(bytes) &&
-                (offset % kSlabBytes) % object_bytes == 0 && (slab.taken[object / 64] & bit) != 0,
+  EBB_CHECK(slab.used > 0 && object < ObjectsPerSlab(slab.size_class) &&
+                slab.size_class == ClassOf(bytes) && (offset % kSlabBytes) % object_bytes == 0 &&
+                (slab.taken[object / 64] & bit) != 0,
             "freeing a pool object that is not allocated");
   slab.taken[object / 64] &= ~bit;
   if (slab.used-- == ObjectsPerSlab(slab.size_class)) AddPartial(index);

@@ -16,6 +16,7 @@
 #include <thread>
 
 #include "hostd/base/clock.h"
+#include "hostd/base/unique_fd.h"
 #include "hostd/control/routes.h"
 #include "nlohmann/json.hpp"
 #include "tests/hostd/control/fake_host.h"
@@ -211,28 +212,6 @@ TEST_F(ControlServerTest, ReplacesADeadSocketButNotALivingOne) {
   ASSERT_FALSE(refused.ok());
   EXPECT_NE(refused.status().ToString().find("another ebbd"), std::string::npos);
   ExpectAlive();
-}
-
-TEST_F(ControlServerTest, ServesASocketSomebodyElseMade) {
-  UniqueFd fd(socket(AF_UNIX, SOCK_STREAM, 0));
-  const sockaddr_un address = AddressOf(path_);
-  ASSERT_EQ(bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
-  ASSERT_EQ(listen(fd.get(), 8), 0);
-  ControlServerOptions options;
-  options.listen_fd = std::move(fd);
-  auto server = ControlServer::Start(host_, std::move(options));
-  ASSERT_TRUE(server.ok()) << server.status();
-  ExpectAlive();
-  server->reset();
-  EXPECT_EQ(access(path_.c_str(), F_OK), 0) << "not ours to remove";
-}
-
-TEST_F(ControlServerTest, RefusesDescriptorsThatDoNotListen) {
-  ControlServerOptions options;
-  options.listen_fd = UniqueFd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  EXPECT_FALSE(ControlServer::Start(host_, std::move(options)).ok());
-  options.listen_fd = UniqueFd(open("/dev/null", O_RDWR | O_CLOEXEC));
-  EXPECT_FALSE(ControlServer::Start(host_, std::move(options)).ok());
 }
 
 TEST_F(ControlServerTest, RefusesAnOversizedBodyBeforeReadingIt) {
