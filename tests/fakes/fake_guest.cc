@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: MIT
+// The guest's side of FakeGuestMemory: threads, devices, the balloon, and what a test sees of them.
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "hostd/base/check.h"
+#include "tests/fakes/fake_guest_memory.h"
+
+namespace ebb {
+
+FakeGuestMemory::ThreadId FakeGuestMemory::Start(Thread thread) {
+  MutexLock lock(mutex_);
+  threads_.push_back(thread);
+  Touch(threads_.size() - 1);
+  return threads_.size() - 1;
+}
+
+FakeGuestMemory::ThreadId FakeGuestMemory::StartRead(PageIndex page) {
+  Thread thread;
+  thread.page = page;
+  return Start(thread);
+}
+
+FakeGuestMemory::ThreadId FakeGuestMemory::StartWrite(PageIndex page, std::byte value) {
+  Thread thread;
+  thread.page = page;
+  thread.writes = true;
+  thread.value = value;
+  return Start(thread);
+}
+
+bool FakeGuestMemory::TryRead(PageIndex page) {
+  MutexLock lock(mutex_);
+  if (At(page).content == nullptr) return false;
+  At(page).mapped = true;
+  return true;
+}
+
+// One access, or one fault.
+void FakeGuestMemory::Touch(ThreadId id) {
+  Thread& thread = threads_[id];
+  Page& page = At(thread.page);
+  if (page.content == nullptr) {
+    if (page.registered) return Block(id, FaultMessage::Kind::kMissing);
+    page.content = std::make_shared<PageContent>();
+  }
+  page.mapped = true;
+  if (thread.writes && page.write_protected) {
+    return Block(id, FaultMessage::Kind::kWriteProtect);
+  }
+  if (thread.writes) {
+    page.content->front() = thread.value;
+  } else {
+    thread.content_read = *page.content;
+  }
+  thread.state = Thread::State::kDone;
+}
+
+void FakeGuestMemory::Block(ThreadId id, FaultMessage::Kind kind) {
+  Thread& thread = threads_[id];
+  thread.state = Thread::State::kBlocked;
+  thread.waits_for = kind;
+  thread.message_read = false;
+  ++thread.faults;
+  unread_faults_.push_back(id);
+  UpdateMessageFd();
+}
+
+void FakeGuestMemory::WakePages(PageRange range) {
+  for (ThreadId id = 0; id < threads_.size(); ++id) {
+    Thread& thread = threads_[id];
+    if (thread.state != Thread::State::kBlocked || !range.Contains(thread.page)) continue;
+    thread.state = Thread::State::kRunnable;
+    // A message that nobody has read goes with its thread.
+    std::erase(unread_faults_, id);
+  }
+  UpdateMessageFd();
+  if (!auto_run_) return;
+  for (ThreadId id = 0; id < threads_.size(); ++id) {
+    if (threads_[id].state == Thread::State::kRunnable) Touch(id);
+  }
+}
+
+bool FakeGuestMemory::Blocked(ThreadId thread) const {
+  MutexLock lock(mutex_);
+  return threads_[thread].state != Thread::State::kDone;
+}
+
+PageContent FakeGuestMemory::ContentRead(ThreadId thread) const {
+  MutexLock lock(mutex_);
+  EBB_CHECK(threads_[thread].state == Thread::State::kDone, "the thread is blocked");
+  return threads_[thread].content_read;
+}
+
+uint64_t FakeGuestMemory::FaultsOf(ThreadId thread) const {
+  MutexLock lock(mutex_);
+  return threads_[thread].faults;
+}
+
+void FakeGuestMemory::Interrupt(ThreadId thread) {
+  MutexLock lock(mutex_);
+  if (threads_[thread].state != Thread::State::kBlocked) return;
+  std::erase(unread_faults_, thread);
+  Touch(thread);
+}
+
+std::vector<PageIndex> FakeGuestMemory::OwedPages() const {
+  MutexLock lock(mutex_);
+  std::vector<PageIndex> owed;
+  for (const Thread& thread : threads_) {
+    if (thread.state == Thread::State::kBlocked && thread.message_read) {
+      owed.push_back(thread.page);
+    }
+  }
+  return owed;
+}
+
+std::vector<FakeGuestMemory::ThreadId> FakeGuestMemory::Runnable() const {
+  MutexLock lock(mutex_);
+  std::vector<ThreadId> runnable;
+  for (ThreadId id = 0; id < threads_.size(); ++id) {
+    if (threads_[id].state == Thread::State::kRunnable) runnable.push_back(id);
+  }
+  return runnable;
+}
+
+void FakeGuestMemory::Run(ThreadId thread) {
+  MutexLock lock(mutex_);
+  if (threads_[thread].state == Thread::State::kRunnable) Touch(thread);
+}
+
+// ---- The rest of the world ----------------------------------------------------------------------
+
+void FakeGuestMemory::Populate(PageIndex page, const PageContent& content) {
+  MutexLock lock(mutex_);
+  At(page).content = std::make_shared<PageContent>(content);
+  At(page).mapped = true;
+}
+
+void FakeGuestMemory::Discard(PageRange range) {
+  MutexLock lock(mutex_);
+  PunchPages(range);
+  for (PageIndex page = range.first; page < range.end(); page = page + 1) {
+    if (!At(page).registered) return;  // no message from there
+  }
+  unread_removes_.push_back(range);
+  UpdateMessageFd();
+}
+
+// The madvise that sent the message does its own punch once the message is read.
+void FakeGuestMemory::FinishReadRemoves() {
+  for (; !read_removes_.empty(); read_removes_.pop_front()) PunchPages(read_removes_.front());
+}
+
+void FakeGuestMemory::FinishRemoves() {
+  MutexLock lock(mutex_);
+  FinishReadRemoves();
+}
+
+bool FakeGuestMemory::StartDma(PageIndex page) {
+  MutexLock lock(mutex_);
+  Page& held = At(page);
+  if (held.content == nullptr || held.write_protected) return false;
+  held.mapped = true;
+  held.dma = held.content;
+  return true;
+}
+
+void FakeGuestMemory::FinishDma(PageIndex page, std::byte value) {
+  MutexLock lock(mutex_);
+  EBB_CHECK(At(page).dma != nullptr, "no DMA is under way");
+  At(page).dma->front() = value;
+  At(page).dma.reset();
+}
+
+void FakeGuestMemory::WriteBehindTheBack(PageIndex page, const PageContent& content) {
+  MutexLock lock(mutex_);
+  if (At(page).content == nullptr) At(page).content = std::make_shared<PageContent>();
+  *At(page).content = content;
+}
+
+FakeGuestMemory::View FakeGuestMemory::Look(PageIndex page) const {
+  MutexLock lock(mutex_);
+  const Page& looked_at = At(page);
+  View view = {looked_at.content == nullptr, looked_at.mapped, looked_at.write_protected,
+               looked_at.registered, 0};
+  view.waiters = static_cast<size_t>(
+      std::count_if(threads_.begin(), threads_.end(), [page](const Thread& thread) {
+        return thread.state == Thread::State::kBlocked && thread.page == page;
+      }));
+  return view;
+}
+
+PageContent FakeGuestMemory::Content(PageIndex page) const {
+  MutexLock lock(mutex_);
+  return At(page).content != nullptr ? *At(page).content : PageContent{};
+}
+
+std::vector<FakeGuestMemory::Call> FakeGuestMemory::Calls(GuestOp op) const {
+  MutexLock lock(mutex_);
+  std::vector<Call> calls;
+  std::copy_if(calls_.begin(), calls_.end(), std::back_inserter(calls),
+               [op](const Call& call) { return call.op == op; });
+  return calls;
+}
+
+void FakeGuestMemory::ForgetCalls() {
+  MutexLock lock(mutex_);
+  calls_.clear();
+}
+
+void FakeGuestMemory::WatchWords(const PageWords* words) {
+  MutexLock lock(mutex_);
+  words_ = words;
+}
+
+std::vector<std::string> FakeGuestMemory::Violations() const {
+  MutexLock lock(mutex_);
+  return violations_;
+}
+
+void FakeGuestMemory::FailNext(GuestOp op, OsResult result, uint64_t times) {
+  MutexLock lock(mutex_);
+  failures_[op].insert(failures_[op].end(), times, result);
+}
+
+void FakeGuestMemory::BeforeNext(GuestOp op, std::function<void()> action) {
+  MutexLock lock(mutex_);
+  before_[op].push_back(std::move(action));
+}
+
+void FakeGuestMemory::AfterNext(GuestOp op, std::function<void()> action) {
+  MutexLock lock(mutex_);
+  after_[op].push_back(std::move(action));
+}
+
+void FakeGuestMemory::KeepMapped(PageIndex page) {
+  MutexLock lock(mutex_);
+  At(page).keep_mapped = true;
+}
+
+void FakeGuestMemory::SetGone() {
+  MutexLock lock(mutex_);
+  gone_ = true;
+}
+
+void FakeGuestMemory::SetAutoRun(bool auto_run) {
+  MutexLock lock(mutex_);
+  auto_run_ = auto_run;
+}
+
+}  // namespace ebb
