@@ -27,12 +27,12 @@ size_t AppendAnswer(char* data, size_t size, size_t count, void* answer) {
 
 // `os_error` is why the connection failed, 0 when it was made and then went wrong.
 absl::Status Unreachable(const std::string& socket_path, int os_error, const std::string& why) {
-  const char* advice = "Look at: systemctl status ebbd, journalctl -u ebbd";
+  const char* advice = "Look at its log, and start it again if it has ended";
   if (os_error == EACCES || os_error == EPERM) {
     advice = "Root, and whom the socket's mode lets in, may talk to ebbd; try: sudo ebbctl ...";
   } else if (os_error != 0) {
     advice =
-        "Start it with: systemctl start ebbd\n"
+        "Start it with: ebbd, as root\n"
         "If it serves another socket: ebbctl --socket PATH ..., or set EBB_CONTROL_SOCKET.";
   }
   return absl::UnavailableError(

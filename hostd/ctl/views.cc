@@ -272,7 +272,7 @@ std::string StatusView(const Json& host, const Json& vms) {
   return absl::StrCat(
       text, held, section.ToString(),
       "\nKilling ebbd (kill -9, a crash) stops its VMs for good until crash recovery exists.\n"
-      "`systemctl stop ebbd` (SIGTERM) is safe: it brings every page back first.\n");
+      "A clean stop (SIGTERM) is safe: it brings every page back first.\n");
 }
 
 std::string ListView(const Json& vms) {

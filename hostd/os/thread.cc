@@ -72,6 +72,14 @@ uint64_t FileLimit() {
 }
 
 absl::Status ProtectDaemon() {
+  // With autogroups nice counts only inside a session; this gives ebbd's session the weight too.
+  // Measured on a busy host: the fault thread waited for a CPU half as long. Absent in some
+  // kernels.
+  const UniqueFd autogroup(open("/proc/self/autogroup", O_WRONLY | O_CLOEXEC));
+  if (autogroup.valid()) {
+    const std::string nice = std::to_string(kFaultNice);
+    [[maybe_unused]] ssize_t written = write(autogroup.get(), nice.data(), nice.size());
+  }
   // ONFAULT: the pool's mapping is as large as the VM and filled only as far as it is used.
   if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0) return ErrnoStatus("mlockall");
   UniqueFd adjust(open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC));

@@ -28,7 +28,8 @@ void InterruptAndJoin(std::thread& thread, const std::atomic<bool>& ended);
 void RaiseFileLimit();
 uint64_t FileLimit();
 
-// Keeps the daemon's own memory from being swapped out, and makes it the last to be killed.
+// Keeps the daemon's own memory from being swapped out, and makes it the first to get a CPU and the
+// last to be killed.
 absl::Status ProtectDaemon();
 
 }  // namespace ebb

@@ -23,7 +23,7 @@ TEST_F(ControlClientTest, SaysWhichSocketAndHowToStartTheDaemon) {
   EXPECT_EQ(result.exit_code, 3);
   EXPECT_EQ(result.out, "");
   ExpectContains(result.err, "cannot reach ebbd at " + path_ + ": No such file or directory");
-  ExpectContains(result.err, "systemctl start ebbd");
+  ExpectContains(result.err, "ebbd, as root");
 
   // A socket nobody listens on any more.
   {
