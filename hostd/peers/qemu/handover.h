@@ -19,8 +19,8 @@
 namespace ebb {
 
 // The peers thread's work: accepts QEMUs, attaches their VMs, runs their QMP barriers, watches for
-// their exit, and lets go of them when they are detached or ebbd stops. Thread-bound; RequestStop may
-// be called from a signal handler.
+// their exit, and lets go of them when they are detached or ebbd stops. Thread-bound; RequestStop
+// may be called from a signal handler.
 class Handover {
  public:
   struct Options {
