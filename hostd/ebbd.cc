@@ -121,7 +121,7 @@ absl::Status Run(const Options& options) {
   ebb::ControlServerOptions control_options;
   control_options.socket_path = options.runtime_dir + "/control.sock";
   EBB_ASSIGN_OR_RETURN(const std::unique_ptr<ebb::ControlServer> control,
-                       ebb::ControlServer::Start(registry, std::move(control_options)));
+                       ebb::ControlServer::Start(registry, control_options));
   ebb::LogInfo("ebbd " EBB_VERSION " is ready in %s", options.runtime_dir);
   const ebb::ConditionWatch watch(&registry);
   while (handover->RunOnce()) {

@@ -167,8 +167,8 @@ void ControlServer::State::Run() {
   MHD_stop_daemon(std::exchange(daemon, nullptr));
 }
 
-absl::StatusOr<std::unique_ptr<ControlServer>> ControlServer::Start(Host& host,
-                                                                    ControlServerOptions options) {
+absl::StatusOr<std::unique_ptr<ControlServer>> ControlServer::Start(
+    Host& host, const ControlServerOptions& options) {
   auto state = std::make_unique<State>();
   state->request_timeout_ns = options.request_timeout.count() * kNsPerMs;
   state->stop = UniqueFd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));

@@ -29,7 +29,7 @@ struct ControlServerOptions {
 class ControlServer {
  public:
   static absl::StatusOr<std::unique_ptr<ControlServer>> Start(Host& host,
-                                                              ControlServerOptions options);
+                                                              const ControlServerOptions& options);
   // Removes the socket's name, ends all connections and joins the thread.
   ~ControlServer();
   ControlServer(const ControlServer&) = delete;

@@ -49,7 +49,7 @@ std::string Percent(uint64_t part, uint64_t whole) {
 
 // In a list: the state, or what is being done to a running VM.
 std::string ActivityOf(const Json& vm) {
-  const std::string state = TextField(vm, "state");
+  std::string state = TextField(vm, "state");
   if (state != "running") return state;
   if (NumberField(vm, "swap_in_remaining_bytes") > 0) return "swapping in";
   if (NumberField(vm, "swap_out_target_bytes") > 0) return "swapping out";

@@ -132,14 +132,34 @@ absl::Status CheckNobodyElse(int pid, const VmRam& ram, const std::vector<FileUs
   return absl::OkStatus();
 }
 
-absl::Status CheckNoOverlap(const std::vector<ClaimedRamBlock>& blocks) {
+// A part of guest RAM at a second address would be neither registered nor protected there.
+absl::Status CheckNoOtherMapping(const std::vector<Vma>& vmas, const VmRam& ram) {
+  for (const Vma& vma : vmas) {
+    for (const RamMapping& mapping : ram.layout.mappings()) {
+      if (vma.file != ram.files[mapping.memfd]) continue;
+      const uint64_t vma_end = vma.file_offset + (vma.end.value - vma.start.value);
+      const uint64_t first = std::max(vma.file_offset, mapping.file_offset);
+      const uint64_t end = std::min(vma_end, mapping.file_offset + PagesToBytes(mapping.pages));
+      if (first >= end) continue;
+      if (vma.start.value + (first - vma.file_offset) !=
+          mapping.hva.value + (first - mapping.file_offset)) {
+        return Refused(absl::StrFormat("QEMU maps a part of guest RAM a second time, at %#x",
+                                       vma.start.value));
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckNoOverlap(const std::vector<ClaimedRamBlock>& blocks,
+                            const std::vector<MemfdInfo>& infos) {
   for (size_t i = 0; i < blocks.size(); ++i) {
     for (size_t j = i + 1; j < blocks.size(); ++j) {
       if (Overlap(blocks[i], blocks[j])) {
         return absl::InvalidArgumentError("two RAM blocks overlap");
       }
       // One page of the file at two addresses would need two write-protections.
-      if (blocks[i].memfd == blocks[j].memfd &&
+      if (infos[blocks[i].memfd].file == infos[blocks[j].memfd].file &&
           blocks[i].file_offset < blocks[j].file_offset + blocks[j].bytes &&
           blocks[j].file_offset < blocks[i].file_offset + blocks[i].bytes) {
         return absl::InvalidArgumentError("a part of guest RAM is mapped twice");
@@ -160,7 +180,7 @@ absl::StatusOr<VmRam> CheckRam(int pid, const std::vector<ClaimedRamBlock>& bloc
     EBB_RETURN_IF_ERROR(CheckBlock(block, infos));
     mappings.push_back({{block.hva}, BytesToPages(block.bytes), block.file_offset, block.memfd});
   }
-  EBB_RETURN_IF_ERROR(CheckNoOverlap(blocks));
+  EBB_RETURN_IF_ERROR(CheckNoOverlap(blocks, infos));
   VmRam ram{RamLayout(std::move(mappings)), {}};
   for (const MemfdInfo& info : infos) ram.files.push_back(info.file);
   EBB_RETURN_IF_ERROR(CheckNobodyElse(pid, ram, HoldersOf(ram.files), "has open"));
@@ -176,6 +196,7 @@ absl::Status CheckStillAllowed(int pid, const VmRam& ram, const std::vector<File
         "process %d does not map guest RAM at %#x (any more); memory unplug is not supported", pid,
         mapping.hva.value));
   }
+  EBB_RETURN_IF_ERROR(CheckNoOtherMapping(vmas, ram));
   for (const std::string& argument : CommandLine(pid)) {
     // QEMU registers a userfaultfd of its own for incoming postcopy.
     if (argument == "-incoming" || argument == "--incoming") {

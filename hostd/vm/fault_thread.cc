@@ -85,19 +85,24 @@ void FaultThread::Handle(const GuestMessage& message, int64_t now_ns) {
   fault.read_ns = now_ns;
   // Somebody waits for this page already, and is served together with whoever sent this message.
   const auto aside_end = aside_.begin() + static_cast<ptrdiff_t>(aside_count_);
-  if (std::any_of(aside_.begin(), aside_end,
-                  [&](const Fault& aside) { return aside.page == fault.page; })) {
-    return;
+  const auto aside = std::find_if(aside_.begin(), aside_end,
+                                  [&](const Fault& other) { return other.page == fault.page; });
+  if (aside == aside_end) {
+    Serve(fault, now_ns);
+  } else if (aside->backoff_ns >= kFirstLostRetryNs) {
+    // Something woke its threads: maybe the page can be had now.
+    aside->due_ns = now_ns;
   }
-  Serve(fault, now_ns);
 }
 
 void FaultThread::Serve(Fault fault, int64_t now_ns) {
-  const bool swapped = parts_.state->words().Load(fault.page).state() == PageState::kSwapped;
+  const PageState state = parts_.state->words().Load(fault.page).state();
+  const bool swapped = state == PageState::kSwapped || state == PageState::kLost;
+  const uint64_t zero_filled_before = parts_.state->stats().zero_filled;
   if (Pace(&fault, swapped, now_ns)) return;
   switch (handler_.Handle(fault.page, fault.kind)) {
     case PageOutcome::kServed:
-      NoteServed(fault, swapped);
+      NoteServed(fault, swapped, zero_filled_before);
       return;
     case PageOutcome::kNotMapped:
       // Nobody can be waiting there; if somebody is after all, it asks again.
@@ -142,16 +147,16 @@ bool FaultThread::Pace(Fault* fault, bool swapped, int64_t now_ns) {
   return false;
 }
 
-void FaultThread::NoteServed(const Fault& fault, bool swapped) {
+void FaultThread::NoteServed(const Fault& fault, bool swapped, uint64_t zero_filled_before) {
   Residency& residency = *parts_.residency;
   if (swapped) {
     parts_.state->stats().fault_latency.Add(MonotonicNs() - fault.read_ns);
     residency.Add(1);
-  } else if (fault.kind == FaultMessage::Kind::kMissing) {
-    const uint64_t before = parts_.state->stats().zero_filled;
+  } else if (parts_.state->stats().zero_filled != zero_filled_before) {
     Count(parts_.state->stats().zero_faults);
     if (!residency.MustPace()) handler_.FillAhead(fault.page, kFillAheadPages);
-    residency.Add(1 + static_cast<int64_t>(parts_.state->stats().zero_filled - before));
+    const uint64_t filled = parts_.state->stats().zero_filled - zero_filled_before;
+    residency.Add(static_cast<int64_t>(filled));
   }
   if (residency.resident() > residency.target()) parts_.reclaim->Ring();
 }

@@ -65,7 +65,7 @@ class FaultThread {
   void Handle(const GuestMessage& message, int64_t now_ns);
   void Serve(Fault fault, int64_t now_ns);
   bool Pace(Fault* fault, bool swapped, int64_t now_ns);
-  void NoteServed(const Fault& fault, bool swapped);
+  void NoteServed(const Fault& fault, bool swapped, uint64_t zero_filled_before);
   void PutAside(Fault fault, int64_t due_ns);
   void PutAsideLonger(Fault fault, int64_t first_ns, int64_t max_ns, int64_t now_ns);
   void ServeDue(int64_t now_ns);

@@ -134,7 +134,7 @@ class ControlServerTest : public testing::Test {
     options.socket_path = path_;
     options.request_timeout = request_timeout;
     options.max_connections = max_connections;
-    auto server = ControlServer::Start(host_, std::move(options));
+    auto server = ControlServer::Start(host_, options);
     if (!server.ok()) return server.status();
     server_ = *std::move(server);
     return absl::OkStatus();
@@ -208,7 +208,7 @@ TEST_F(ControlServerTest, ReplacesADeadSocketButNotALivingOne) {
   ASSERT_TRUE(Start().ok());
   ControlServerOptions second;
   second.socket_path = path_;
-  const auto refused = ControlServer::Start(host_, std::move(second));
+  const auto refused = ControlServer::Start(host_, second);
   ASSERT_FALSE(refused.ok());
   EXPECT_NE(refused.status().ToString().find("another ebbd"), std::string::npos);
   ExpectAlive();

@@ -95,7 +95,7 @@ EbbctlTest::EbbctlTest() {
   host_.Add(FakeHost::SomeVm("web"));
   ControlServerOptions options;
   options.socket_path = path_;
-  auto server = ControlServer::Start(host_, std::move(options));
+  auto server = ControlServer::Start(host_, options);
   EXPECT_TRUE(server.ok()) << server.status();
   if (server.ok()) server_ = *std::move(server);
 }

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT
+#include "hostd/vm/condition_watch.h"
+
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <memory>
+#include <utility>
+
+#include "tests/hostd/os/child_process.h"
+#include "tests/hostd/vm/running_vm.h"
+
+namespace ebb {
+namespace {
+
+// A VM whose RAM is a real memfd to everybody who looks at /proc, and simulated to itself.
+class ConditionWatchTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    memfd_ = UniqueFd(memfd_create("ebb-test", MFD_CLOEXEC));
+    ASSERT_EQ(ftruncate(memfd_.get(), static_cast<off_t>(PagesToBytes(16))), 0);
+  }
+  void MapRam() const {
+    if (mmap(nullptr, PagesToBytes(16), PROT_READ | PROT_WRITE, MAP_SHARED, memfd_.get(), 0) ==
+        MAP_FAILED) {
+      _exit(1);
+    }
+  }
+  std::shared_ptr<Vm> Attach(const ChildProcess& qemu) {
+    struct stat info;
+    EXPECT_EQ(fstat(memfd_.get(), &info), 0);
+    Vm::Parts parts;
+    parts.name = "vm1";
+    parts.pid = qemu.pid();
+    parts.pidfd = *OpenPidfd(qemu.pid());
+    parts.ram.files = {{info.st_dev, info.st_ino}};
+    parts.memory = std::make_unique<FakeGuestMemory>(16);
+    parts.barrier = std::make_unique<FakeIoBarrier>();
+    std::shared_ptr<Vm> vm = *Vm::Start(std::move(parts));
+    registry_.Add(vm);
+    return vm;
+  }
+  // The watch has looked once: it does so when it starts, and sees this VM's state then.
+  void LookOnce() { ConditionWatch watch(&registry_); }
+
+  UniqueFd memfd_;
+  Registry registry_{"test", MonotonicNs()};
+};
+
+TEST_F(ConditionWatchTest, VmThatMayBeManagedStaysAttached) {
+  const ChildProcess qemu([this] { MapRam(); });
+  const auto vm = Attach(qemu);
+  LookOnce();
+  EXPECT_EQ(vm->state(), Vm::State::kRunning);
+}
+
+TEST_F(ConditionWatchTest, VmWhoseRamAnotherProcessMapsIsDetached) {
+  const ChildProcess qemu([this] { MapRam(); });
+  const ChildProcess virtiofsd([this] { MapRam(); });
+  const auto vm = Attach(qemu);
+  const ConditionWatch watch(&registry_);
+  EXPECT_TRUE(WaitUntil([&] { return vm->state() == Vm::State::kDetached; }));
+}
+
+TEST_F(ConditionWatchTest, MapperThatComesLaterIsFoundWithinSeconds) {
+  const ChildProcess qemu([this] { MapRam(); });
+  const auto vm = Attach(qemu);
+  const ConditionWatch watch(&registry_);
+  const ChildProcess virtiofsd([this] { MapRam(); });
+  EXPECT_TRUE(WaitUntil([&] { return vm->state() != Vm::State::kRunning; }));
+}
+
+TEST_F(ConditionWatchTest, VmThatHasExitedIsNotDetached) {
+  ChildProcess qemu([this] { MapRam(); });
+  const ChildProcess virtiofsd([this] { MapRam(); });
+  const auto vm = Attach(qemu);
+  qemu.Kill();
+  LookOnce();
+  EXPECT_EQ(vm->state(), Vm::State::kRunning) << "there is nothing left to bring back";
+}
+
+TEST_F(ConditionWatchTest, NothingAttachedIsNothingToDo) { LookOnce(); }
+
+}  // namespace
+}  // namespace ebb

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT
+#include "hostd/vm/vm.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "hostd/os/process.h"
+#include "tests/hostd/os/child_process.h"
+#include "tests/hostd/vm/running_vm.h"
+
+namespace ebb {
+namespace {
+
+constexpr uint64_t kPages = BytesToPages(64 * kMiB);
+constexpr uint64_t kHalf = 32 * kMiB;
+
+class VmTest : public testing::Test {
+ protected:
+  void ExpectGuestReads(uint64_t page) {
+    const auto thread = running_.memory->StartRead({page});
+    ASSERT_TRUE(WaitUntil([&] { return !running_.memory->Blocked(thread); })) << page;
+    ASSERT_TRUE(running_.memory->ContentRead(thread) == VmPages::ContentOf(page)) << page;
+  }
+  Vm& vm() { return *running_.vm; }
+
+  RunningVm running_ = RunningVm::Start("vm1", kPages, kPages);
+};
+
+TEST_F(VmTest, RunsUntouchedUntilSomethingIsAskedOfIt) {
+  EXPECT_EQ(vm().state(), Vm::State::kRunning);
+  EXPECT_EQ(vm().ram_bytes(), 64 * kMiB);
+  EXPECT_EQ(vm().bytes_to_bring_back(), 0u);
+  EXPECT_TRUE(vm().CheckHealthy().ok());
+  EXPECT_TRUE(running_.memory->Calls(GuestOp::kRegister).empty());
+}
+
+TEST_F(VmTest, LimitBelowTheLeastIsRefusedWithTheLeast) {
+  const absl::Status status = vm().SetLimit(Vm::kMinLimitBytes - 1);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_NE(status.message().find("32 MiB"), std::string::npos) << status;
+  EXPECT_EQ(vm().Status().limit_bytes, 0u);
+}
+
+TEST_F(VmTest, SwapOutBelowTheLeastIsRefused) {
+  EXPECT_EQ(vm().SwapOut(Vm::kMinLimitBytes - 1).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(vm().Status().swap_out_target_bytes, 0u);
+}
+
+TEST_F(VmTest, LimitedVmComesDownBelowItsLimitAndStillReadsItsMemory) {
+  ASSERT_TRUE(vm().SetLimit(kHalf).ok());
+  ASSERT_TRUE(running_.WaitForResident(BytesToPages(kHalf)));
+  EXPECT_GT(vm().bytes_to_bring_back(), 0u);
+  for (uint64_t page = 0; page < kPages; page += 211) {
+    ASSERT_NO_FATAL_FAILURE(ExpectGuestReads(page));
+  }
+}
+
+TEST_F(VmTest, OneTimeSwapOutReachesItsTargetAndForgetsIt) {
+  ASSERT_TRUE(vm().SwapOut(kHalf).ok());
+  ASSERT_TRUE(running_.WaitForResident(BytesToPages(kHalf)));
+  EXPECT_TRUE(WaitUntil([&] { return vm().Status().swap_out_target_bytes == 0; }));
+}
+
+TEST_F(VmTest, SwapInBringsEverythingBackWithoutALimit) {
+  ASSERT_TRUE(vm().SwapOut(kHalf).ok());
+  ASSERT_TRUE(running_.WaitForResident(BytesToPages(kHalf)));
+  ASSERT_TRUE(vm().SwapIn().ok());
+  EXPECT_TRUE(WaitUntil([&] { return vm().bytes_to_bring_back() == 0; }));
+  EXPECT_EQ(running_.memory->ResidentPages(), kPages);
+}
+
+TEST_F(VmTest, SwapInStopsASwapOutThatIsUnderWay) {
+  ASSERT_TRUE(vm().SwapOut(kHalf).ok());
+  ASSERT_TRUE(vm().SwapIn().ok());
+  EXPECT_EQ(vm().Status().swap_out_target_bytes, 0u);
+}
+
+TEST_F(VmTest, DetachBringsEverythingBackAndUnregisters) {
+  ASSERT_TRUE(vm().SetLimit(kHalf).ok());
+  ASSERT_TRUE(running_.WaitForResident(BytesToPages(kHalf)));
+  vm().Detach();
+  ASSERT_TRUE(running_.WaitForState(Vm::State::kDetached));
+  EXPECT_EQ(vm().bytes_to_bring_back(), 0u);
+  for (uint64_t page = 0; page < kPages; ++page) {
+    ASSERT_FALSE(running_.memory->Look({page}).registered) << page;
+    ASSERT_TRUE(running_.memory->Content({page}) == VmPages::ContentOf(page)) << page;
+  }
+}
+
+TEST_F(VmTest, DetachingVmTakesNoMoreRequests) {
+  vm().Detach();
+  EXPECT_EQ(vm().SwapOut(kHalf).code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(vm().SwapIn().code(), absl::StatusCode::kFailedPrecondition);
+}
+
+TEST_F(VmTest, SecondDetachOfADetachedVmChangesNothing) {
+  vm().Detach();
+  ASSERT_TRUE(running_.WaitForState(Vm::State::kDetached));
+  vm().Detach();
+  EXPECT_EQ(vm().state(), Vm::State::kDetached);
+}
+
+TEST_F(VmTest, DetachThatFindsNoMemoryFailsAndTheVmRunsOn) {
+  ASSERT_TRUE(vm().SwapOut(kHalf).ok());
+  ASSERT_TRUE(running_.WaitForResident(BytesToPages(kHalf)));
+  running_.memory->FailNext(GuestOp::kFill, OsResult::kNoMemory, 1000);
+  vm().Detach();
+  ASSERT_TRUE(running_.WaitForState(Vm::State::kDetachFailed));
+  EXPECT_NE(vm().detach_error().find("memory"), std::string::npos) << vm().detach_error();
+  vm().ResumeAfterFailedDetach();
+  EXPECT_EQ(vm().state(), Vm::State::kRunning);
+  EXPECT_GT(vm().bytes_to_bring_back(), 0u);
+}
+
+TEST_F(VmTest, FailedDetachKeepsTheLimit) {
+  ASSERT_TRUE(vm().SetLimit(kHalf).ok());
+  ASSERT_TRUE(running_.WaitForResident(BytesToPages(kHalf)));
+  running_.memory->FailNext(GuestOp::kFill, OsResult::kNoMemory, 1000);
+  vm().Detach();
+  ASSERT_TRUE(running_.WaitForState(Vm::State::kDetachFailed));
+  EXPECT_EQ(vm().Status().limit_bytes, kHalf);
+}
+
+TEST_F(VmTest, DetachWaitsForAMemoryMapThatChanges) {
+  ASSERT_TRUE(vm().SwapOut(kHalf).ok());
+  ASSERT_TRUE(running_.WaitForResident(BytesToPages(kHalf)));
+  running_.memory->FailNext(GuestOp::kFill, OsResult::kRetry, 20);
+  running_.memory->FailNext(GuestOp::kUnregister, OsResult::kRetry, 3);
+  vm().Detach();
+  EXPECT_TRUE(running_.WaitForState(Vm::State::kDetached));
+}
+
+TEST_F(VmTest, MemoryThatCannotBeFreedMakesItUnhealthy) {
+  running_.memory->FailNext(GuestOp::kPunch, OsResult::kFailed, 100000);
+  ASSERT_TRUE(vm().SwapOut(kHalf).ok());
+  EXPECT_TRUE(WaitUntil([&] { return !vm().CheckHealthy().ok(); }));
+  vm().Detach();
+  ASSERT_TRUE(running_.WaitForState(Vm::State::kDetached));
+  for (uint64_t page = 0; page < kPages; page += 100) {
+    ASSERT_TRUE(running_.memory->Content({page}) == VmPages::ContentOf(page)) << page;
+  }
+}
+
+TEST_F(VmTest, StateDescriptorsAreThreeAndReadOnly) {
+  const auto fds = vm().OpenStateReadOnly();
+  ASSERT_TRUE(fds.ok());
+  for (const UniqueFd& fd : *fds) EXPECT_LT(write(fd.get(), "x", 1), 0);
+}
+
+TEST_F(VmTest, CanBeDestroyedInTheMiddleOfEverything) {
+  ASSERT_TRUE(vm().SetLimit(kHalf).ok());
+  ASSERT_TRUE(WaitUntil([&] { return vm().bytes_to_bring_back() > 0; }));
+  running_.memory->SetGone();
+  running_.vm.reset();
+}
+
+TEST(VmExit, PidfdTellsWhenQemuHasExited) {
+  ChildProcess qemu([] {});
+  Vm::Parts parts;
+  parts.name = "vm1";
+  parts.pid = qemu.pid();
+  parts.pidfd = *OpenPidfd(qemu.pid());
+  parts.memory = std::make_unique<FakeGuestMemory>(16);
+  parts.barrier = std::make_unique<FakeIoBarrier>();
+  const auto vm = Vm::Start(std::move(parts));
+  ASSERT_TRUE(vm.ok());
+  EXPECT_FALSE((*vm)->exited());
+  qemu.Kill();
+  EXPECT_TRUE((*vm)->exited());
+}
+
+}  // namespace
+}  // namespace ebb
