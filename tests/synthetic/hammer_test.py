@@ -97,7 +97,8 @@ def churn(hammering: Hammering, operations: int, swaps: int, seconds: float) -> 
             shown = host.show(vm)
             now = time.monotonic()
             enough = (report["operations"] >= operations and shown["pages_swapped_out"] >= swaps
-                      and shown["pages_swapped_in"] >= swaps)
+                      and shown["pages_swapped_in"] >= swaps
+                      and all(report["by_operation"].values()))
             if enough or now - began > seconds:
                 return shown | {"seconds": now - began}
             if step.is_done(shown) or now - step_began > step.seconds:
