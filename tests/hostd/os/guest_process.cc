@@ -34,6 +34,8 @@ struct Command {
   uint64_t count;
   uint64_t thread;
 };
+// An address follows, and a socket comes with it.
+constexpr char kConnect = 'c';
 struct Answer {
   uint64_t thread;
   std::byte value;
@@ -69,7 +71,11 @@ class Guest {
 
   void Run() {
     for (Command command; read(socket_, &command, sizeof command) == sizeof command;) {
-      std::thread([this, command] { Do(command); }).detach();
+      if (command.what == kConnect) {
+        Connect(command);
+      } else {
+        std::thread([this, command] { Do(command); }).detach();
+      }
     }
   }
 
@@ -78,6 +84,21 @@ class Guest {
     size_t mapping = 0;
     while (page >= mapping_pages_[mapping]) page -= mapping_pages_[mapping++];
     return mappings_[mapping] + PagesToBytes(page);
+  }
+  void Connect(const Command& command) {
+    sockaddr_un address = {};
+    ReceivedPacket packet;
+    pollfd wait = {socket_, POLLIN, 0};
+    poll(&wait, 1, GuestProcess::kDeadlineMs);
+    if (ReceivePacket(socket_, std::as_writable_bytes(std::span(&address, 1)), 1, &packet) !=
+            OsResult::kDone ||
+        packet.fds.size() != 1) {
+      _exit(1);
+    }
+    const bool connected =
+        connect(packet.fds[0].get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+    const Answer answer = {command.thread, std::byte{connected}};
+    if (write(socket_, &answer, sizeof answer) != sizeof answer) _exit(1);
   }
   void Do(const Command& command) {
     volatile std::byte* const at = At(command.page);
@@ -150,6 +171,19 @@ size_t GuestProcess::Send(char what, uint64_t page, uint64_t count, std::byte va
   const Command command = {what, value, page, count, next_thread_};
   if (write(socket_.get(), &command, sizeof command) != sizeof command) return SIZE_MAX;
   return next_thread_++;
+}
+
+UniqueFd GuestProcess::Connect(const std::string& path) {
+  const auto address = UnixAddress(path);
+  UniqueFd connection = NewUnixSocket(SocketType::kSeqPacket);
+  if (!address.ok() || !connection.valid()) return {};
+  const size_t thread = Send(kConnect, 0, 0, {});
+  const int fd = connection.get();
+  if (!SendPacket(socket_.get(), std::as_bytes(std::span(&*address, 1)), std::span(&fd, 1)).ok() ||
+      !Done(thread) || ByteRead(thread) == std::byte{0}) {
+    return {};
+  }
+  return connection;
 }
 
 bool GuestProcess::Done(size_t thread, int timeout_ms) {

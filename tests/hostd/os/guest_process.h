@@ -7,6 +7,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "hostd/base/unique_fd.h"
@@ -42,6 +44,10 @@ class GuestProcess {
   // The thread is done; waits at most `timeout_ms`.
   bool Done(size_t thread, int timeout_ms = kDeadlineMs);
   std::byte ByteRead(size_t thread) { return answers_.at(thread); }
+
+  // A SOCK_SEQPACKET connection to `path` that the child has made, so that it counts as the peer;
+  // invalid where it could not.
+  UniqueFd Connect(const std::string& path);
 
   // Ends the child at once, as a QEMU that crashes.
   void Kill();
