@@ -18,6 +18,8 @@ struct Points {
   std::atomic<bool> any{false};
 };
 
+TestPointObserver point_observer = nullptr;
+
 Points& AllPoints() {
   static Points points;
   return points;
@@ -36,7 +38,10 @@ void SetTestPoint(const std::string& name, std::function<void()> action) {
   points.any.store(!points.actions.empty());
 }
 
+void ObserveTestPoints(TestPointObserver observer) { point_observer = observer; }
+
 void ReachTestPoint(const char* name) {
+  if (point_observer != nullptr) point_observer(name);
   Points& points = AllPoints();
   if (!points.any.load(std::memory_order_relaxed)) return;
   std::function<void()> action;

@@ -15,6 +15,11 @@ namespace ebb {
 void SetTestPoint(const std::string& name, std::function<void()> action);
 void ReachTestPoint(const char* name);
 
+// Has `observer` called at every point from now on, before the point's own action; null for nobody.
+// Set it while no other thread runs.
+using TestPointObserver = void (*)(const char* name);
+void ObserveTestPoints(TestPointObserver observer);
+
 }  // namespace ebb
 
 #define EBB_TEST_POINT(name) ::ebb::ReachTestPoint(name)

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "hostd/base/test_points.h"
 #include "hostd/base/units.h"
 #include "hostd/page/page_word.h"
 
@@ -22,6 +23,7 @@ class PageWords {
   uint64_t pages() const { return pages_; }
 
   PageWord Load(PageIndex page) const {
+    EBB_TEST_POINT("word.load");
     return PageWord(WordOf(page).load(std::memory_order_acquire));
   }
 

@@ -2,6 +2,7 @@
 #include "hostd/page/swap_desc_table.h"
 
 #include "hostd/base/check.h"
+#include "hostd/base/test_points.h"
 
 namespace ebb {
 
@@ -14,10 +15,11 @@ SwapDescTable::Record& SwapDescTable::At(SwapId id) const {
 }
 
 std::optional<SwapId> SwapDescTable::Allocate(const SwapDesc& desc) {
+  EBB_TEST_POINT("record.allocate");
   SwapId id;
   if (free_ != 0) {
     id.value = free_;
-    free_ = static_cast<uint32_t>(At(id).detail.load(std::memory_order_relaxed));
+    free_ = NextInList(id).value;
   } else if (never_used_ <= capacity_) {
     id.value = never_used_++;
   } else {
@@ -32,7 +34,12 @@ std::optional<SwapId> SwapDescTable::Allocate(const SwapDesc& desc) {
   return id;
 }
 
+SwapId SwapDescTable::NextInList(SwapId id) const {
+  return {static_cast<uint32_t>(At(id).detail.load(std::memory_order_relaxed))};
+}
+
 SwapDesc SwapDescTable::Load(SwapId id) const {
+  EBB_TEST_POINT("record.load");
   const Record& record = At(id);
   SwapDesc desc;
   desc.location = SwapLocation(record.location.load(std::memory_order_acquire));
@@ -41,6 +48,7 @@ SwapDesc SwapDescTable::Load(SwapId id) const {
 }
 
 void SwapDescTable::Retire(SwapId id) {
+  EBB_TEST_POINT("record.retire");
   Record& record = At(id);
   EBB_CHECK(SwapLocation(record.location.load(std::memory_order_relaxed)).tier() != TierKind::kFree,
             "retiring a free record");
@@ -53,10 +61,11 @@ void SwapDescTable::Retire(SwapId id) {
 }
 
 void SwapDescTable::Reap(const std::function<void(SwapLocation)>& free_storage) {
+  EBB_TEST_POINT("record.reap");
   SwapId id{retired_.exchange(0, std::memory_order_acquire)};
   while (id) {
     Record& record = At(id);
-    const SwapId next{static_cast<uint32_t>(record.detail.load(std::memory_order_relaxed))};
+    const SwapId next = NextInList(id);
     const SwapLocation location(record.location.load(std::memory_order_relaxed));
     free_storage(location);
     record.location.store(SwapLocation().WithGeneration(location.generation()).bits(),
@@ -65,6 +74,16 @@ void SwapDescTable::Reap(const std::function<void(SwapLocation)>& free_storage) 
     free_ = id.value;
     id = next;
   }
+}
+
+std::vector<SwapId> SwapDescTable::UnusedIds() const {
+  std::vector<SwapId> ids;
+  for (const uint32_t head : {retired_.load(std::memory_order_relaxed), free_}) {
+    SwapId id{head};
+    for (; id && ids.size() <= capacity_; ids.push_back(id), id = NextInList(id)) {
+    }
+  }
+  return ids;
 }
 
 }  // namespace ebb

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <vector>
 
 #include "hostd/page/ids.h"
 #include "hostd/page/swap_desc.h"
@@ -38,6 +39,11 @@ class SwapDescTable {
   // Reclaim only: hands every retired record's location to `free_storage`, then frees its id.
   void Reap(const std::function<void(SwapLocation)>& free_storage);
 
+  // The ids nobody names: retired ones that wait to be reaped, then free ones that were used
+  // before. For audits, while no other thread is in here; stops at `capacity` ids, so that a list
+  // that was spoilt ends.
+  std::vector<SwapId> UnusedIds() const;
+
  private:
   struct Record {
     std::atomic<uint64_t> location;
@@ -48,6 +54,8 @@ class SwapDescTable {
   static_assert(sizeof(Record) == 16);
 
   Record& At(SwapId id) const;
+  // Of a retired or free id: the next one of its list.
+  SwapId NextInList(SwapId id) const;
 
   Record* records_;
   uint32_t capacity_;

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <string>
 
+#include "hostd/base/clock.h"
+
 namespace ebb {
 
 struct IoBarrierStatus {
@@ -22,8 +24,11 @@ class IoBarrier {
  public:
   virtual ~IoBarrier() = default;
 
-  // Start of the youngest barrier that has completed, in CLOCK_MONOTONIC ns: what was protected
-  // strictly before it is safe. 0: none has.
+  // The time that barriers go by. Read it after a page was protected. A simulation has its own.
+  virtual int64_t NowNs() { return MonotonicNs(); }
+
+  // Start of the youngest barrier that has completed, by NowNs: what was protected strictly before
+  // it is safe. 0: none has.
   virtual int64_t SafeBeforeNs(int64_t now_ns) = 0;
 
   // Asks for a barrier to start as soon as the rules that protect the VM's I/O allow; `urgent` when

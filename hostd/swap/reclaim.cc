@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "hostd/base/clock.h"
 #include "hostd/base/test_points.h"
 #include "hostd/base/units.h"
 
@@ -152,7 +151,7 @@ void Reclaim::GuardCohort(Cohort cohort) {
     guarded.pages.clear();
   }
   // Only now: a barrier that started before the protection was in place says nothing about it.
-  guarded.since_ns = MonotonicNs();
+  guarded.since_ns = parts_.barrier->NowNs();
   guarded_.Push(std::move(guarded));
   if (!give_back.empty()) parts_.sink->Submit({}, std::move(give_back));
 }

@@ -1,64 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "hostd/swap/swap_state.h"
 
-#include <algorithm>
-#include <utility>
-
-#include "hostd/base/status_macros.h"
-#include "hostd/base/units.h"
-
 namespace ebb {
-namespace {
 
-// Records beyond one a page: of pages that were taken back while their copy waited to be dropped.
-constexpr uint64_t kSpareRecords = 4096;
-
-// What a SwapLocation can name.
-constexpr uint64_t kMaxPoolBytes = (uint64_t{1} << SwapLocation::kPoolHandleBits) * kPoolGrainBytes;
-
-uint32_t RecordsFor(uint64_t pages) { return static_cast<uint32_t>(pages + kSpareRecords); }
-
-}  // namespace
-
-uint64_t SwapState::MetadataBytes(uint64_t pages) {
-  return PageWords::BytesFor(pages) + SwapDescTable::BytesFor(RecordsFor(pages));
-}
-
-absl::StatusOr<std::unique_ptr<SwapState>> SwapState::Create(uint64_t pages) {
-  if (pages + kSpareRecords > UINT32_MAX) {
-    return absl::InvalidArgumentError("the VM has more RAM than Ebb can manage (16 TiB)");
-  }
-  EBB_ASSIGN_OR_RETURN(SharedMemory words,
-                       SharedMemory::Create("ebb-words", PageWords::BytesFor(pages)));
-  EBB_ASSIGN_OR_RETURN(
-      SharedMemory records,
-      SharedMemory::Create("ebb-records", SwapDescTable::BytesFor(RecordsFor(pages))));
-  EBB_ASSIGN_OR_RETURN(
-      SharedMemory pool,
-      SharedMemory::Create("ebb-pool", std::min(PagesToBytes(pages), kMaxPoolBytes)));
-  // The fault path must never meet memory that is not there.
-  if (!words.Populate(0, words.bytes()) || !records.Populate(0, records.bytes())) {
-    return absl::ResourceExhaustedError("the host has no memory for the VM's page words");
-  }
-  return std::unique_ptr<SwapState>(
-      new SwapState(std::move(words), std::move(records), std::move(pool), pages));
-}
-
-SwapState::SwapState(SharedMemory words, SharedMemory records, SharedMemory pool, uint64_t pages)
-    : words_memory_(std::move(words)),
-      records_memory_(std::move(records)),
-      pool_memory_(std::move(pool)),
-      words_(words_memory_.data(), pages),
-      table_(records_memory_.data(), RecordsFor(pages)),
-      pool_(&pool_memory_) {}
-
-absl::StatusOr<std::array<UniqueFd, 3>> SwapState::OpenReadOnly() const {
-  std::array<UniqueFd, 3> fds;
-  EBB_ASSIGN_OR_RETURN(fds[0], words_memory_.OpenReadOnly());
-  EBB_ASSIGN_OR_RETURN(fds[1], records_memory_.OpenReadOnly());
-  EBB_ASSIGN_OR_RETURN(fds[2], pool_memory_.shared().OpenReadOnly());
-  return fds;
-}
+SwapState::SwapState(const Memory& memory, uint64_t pages, uint32_t records)
+    : words_(memory.words, pages), table_(memory.records, records), pool_(memory.pool) {}
 
 void SwapState::ReapRetired() {
   table_.Reap([this](SwapLocation location) {

@@ -23,9 +23,9 @@ constexpr int64_t kProgressNs = 2 * kNsPerS;
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Vm>> Vm::Start(Parts parts) {
-  EBB_ASSIGN_OR_RETURN(std::unique_ptr<SwapState> swap_state,
-                       SwapState::Create(parts.memory->pages()));
-  std::unique_ptr<Vm> vm(new Vm(std::move(parts), std::move(swap_state)));
+  EBB_ASSIGN_OR_RETURN(std::unique_ptr<SharedSwapState> shared_state,
+                       SharedSwapState::Create(parts.memory->pages()));
+  std::unique_ptr<Vm> vm(new Vm(std::move(parts), std::move(shared_state)));
   try {
     vm->fault_thread_.Start();
     vm->mover_.Start();
@@ -37,17 +37,18 @@ absl::StatusOr<std::unique_ptr<Vm>> Vm::Start(Parts parts) {
   return vm;
 }
 
-Vm::Vm(Parts parts, std::unique_ptr<SwapState> swap_state)
+Vm::Vm(Parts parts, std::unique_ptr<SharedSwapState> shared_state)
     : name_(std::move(parts.name)),
       pid_(parts.pid),
       pidfd_(std::move(parts.pidfd)),
       ram_(std::move(parts.ram)),
       memory_(std::move(parts.memory)),
       barrier_(std::move(parts.barrier)),
-      swap_state_(std::move(swap_state)),
-      mover_(name_, memory_.get(), swap_state_.get(), &residency_),
-      fault_thread_(name_, {memory_.get(), swap_state_.get(), &residency_, &reclaim_alarm_}),
-      reclaim_({memory_.get(), swap_state_.get(), &residency_, barrier_.get(), &mover_}) {}
+      shared_state_(std::move(shared_state)),
+      swap_state_(&shared_state_->state()),
+      mover_(name_, memory_.get(), swap_state_, &residency_),
+      fault_thread_(name_, {memory_.get(), swap_state_, &residency_, &reclaim_alarm_}),
+      reclaim_({memory_.get(), swap_state_, &residency_, barrier_.get(), &mover_}) {}
 
 Vm::~Vm() {
   stopping_.store(true);

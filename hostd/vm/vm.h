@@ -16,7 +16,7 @@
 #include "hostd/swap/io_barrier.h"
 #include "hostd/swap/reclaim.h"
 #include "hostd/swap/residency.h"
-#include "hostd/swap/swap_state.h"
+#include "hostd/swap/shared_swap_state.h"
 #include "hostd/vm/attach_check.h"
 #include "hostd/vm/fault_thread.h"
 #include "hostd/vm/host.h"
@@ -78,13 +78,13 @@ class Vm {
   VmStatus Status() const;
   // Read-only descriptors of the swap state, for the library to keep.
   absl::StatusOr<std::array<UniqueFd, 3>> OpenStateReadOnly() const {
-    return swap_state_->OpenReadOnly();
+    return shared_state_->OpenReadOnly();
   }
   // Wakes reclaim: a barrier has completed.
   void BarrierCompleted() { reclaim_alarm_.Ring(); }
 
  private:
-  Vm(Parts parts, std::unique_ptr<SwapState> swap_state);
+  Vm(Parts parts, std::unique_ptr<SharedSwapState> shared_state);
 
   void RunReclaim();
   uint64_t OnceTarget(int64_t now_ns);
@@ -101,7 +101,8 @@ class Vm {
   const VmRam ram_;
   const std::unique_ptr<GuestMemory> memory_;
   const std::unique_ptr<IoBarrier> barrier_;
-  const std::unique_ptr<SwapState> swap_state_;
+  const std::unique_ptr<SharedSwapState> shared_state_;
+  SwapState* const swap_state_;  // of shared_state_
 
   Residency residency_;
   ReclaimAlarm reclaim_alarm_;

@@ -70,8 +70,8 @@ VmStatus Vm::Status() const {
   status.pool_original_bytes = pool.original_bytes;
   status.pool_compressed_bytes = pool.compressed_bytes;
   status.pool_used_bytes = pool.used_bytes;
-  status.page_word_bytes = swap_state_->page_word_bytes();
-  status.record_bytes = swap_state_->record_bytes();
+  status.page_word_bytes = shared_state_->page_word_bytes();
+  status.record_bytes = shared_state_->record_bytes();
 
   const IoBarrierStatus barrier = barrier_->Status();
   status.barrier_mode = barrier.mode;

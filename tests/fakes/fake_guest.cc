@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The guest's side of FakeGuestMemory: threads, devices, the balloon, and what a test sees of them.
+#include <xxhash.h>
+
 #include <algorithm>
 #include <iterator>
 #include <utility>
@@ -9,25 +11,31 @@
 
 namespace ebb {
 
-FakeGuestMemory::ThreadId FakeGuestMemory::Start(Thread thread) {
+FakeGuestMemory::ThreadId FakeGuestMemory::Start(PageIndex page, Thread::Access access,
+                                                 std::byte value) {
   MutexLock lock(mutex_);
-  threads_.push_back(thread);
+  Thread& thread = threads_.emplace_back();
+  thread.page = page;
+  thread.access = access;
+  thread.value = value;
   Touch(threads_.size() - 1);
   return threads_.size() - 1;
 }
 
 FakeGuestMemory::ThreadId FakeGuestMemory::StartRead(PageIndex page) {
-  Thread thread;
-  thread.page = page;
-  return Start(thread);
+  return Start(page, Thread::Access::kRead, {});
 }
 
 FakeGuestMemory::ThreadId FakeGuestMemory::StartWrite(PageIndex page, std::byte value) {
-  Thread thread;
-  thread.page = page;
-  thread.writes = true;
-  thread.value = value;
-  return Start(thread);
+  return Start(page, Thread::Access::kWriteByte, value);
+}
+
+FakeGuestMemory::ThreadId FakeGuestMemory::StartOverwrite(PageIndex page, std::byte value) {
+  return Start(page, Thread::Access::kOverwrite, value);
+}
+
+FakeGuestMemory::ThreadId FakeGuestMemory::StartPin(PageIndex page) {
+  return Start(page, Thread::Access::kPin, {});
 }
 
 bool FakeGuestMemory::TryRead(PageIndex page) {
@@ -46,13 +54,22 @@ void FakeGuestMemory::Touch(ThreadId id) {
     page.content = std::make_shared<PageContent>();
   }
   page.mapped = true;
-  if (thread.writes && page.write_protected) {
+  if (thread.access != Thread::Access::kRead && page.write_protected) {
     return Block(id, FaultMessage::Kind::kWriteProtect);
   }
-  if (thread.writes) {
-    page.content->front() = thread.value;
-  } else {
-    thread.content_read = *page.content;
+  switch (thread.access) {
+    case Thread::Access::kRead:
+      thread.content_read = *page.content;
+      break;
+    case Thread::Access::kWriteByte:
+      page.content->front() = thread.value;
+      break;
+    case Thread::Access::kOverwrite:
+      page.content->fill(thread.value);
+      break;
+    case Thread::Access::kPin:
+      thread.pinned = page.content;
+      break;
   }
   thread.state = Thread::State::kDone;
 }
@@ -125,6 +142,31 @@ std::vector<FakeGuestMemory::ThreadId> FakeGuestMemory::Runnable() const {
   return runnable;
 }
 
+bool FakeGuestMemory::IsRunnable(ThreadId thread) const {
+  MutexLock lock(mutex_);
+  return threads_[thread].state == Thread::State::kRunnable;
+}
+
+bool FakeGuestMemory::HasMessages() const {
+  MutexLock lock(mutex_);
+  return !unread_faults_.empty() || !unread_removes_.empty();
+}
+
+bool FakeGuestMemory::HasUnreadRemoves() const {
+  MutexLock lock(mutex_);
+  return !unread_removes_.empty();
+}
+
+bool FakeGuestMemory::IsOwed(ThreadId thread) const {
+  MutexLock lock(mutex_);
+  return threads_[thread].state == Thread::State::kBlocked && threads_[thread].message_read;
+}
+
+bool FakeGuestMemory::MapChanges() const {
+  MutexLock lock(mutex_);
+  return !unread_removes_.empty() || !read_removes_.empty();
+}
+
 void FakeGuestMemory::Run(ThreadId thread) {
   MutexLock lock(mutex_);
   if (threads_[thread].state == Thread::State::kRunnable) Touch(thread);
@@ -139,8 +181,17 @@ void FakeGuestMemory::Populate(PageIndex page, const PageContent& content) {
 }
 
 void FakeGuestMemory::Discard(PageRange range) {
+  PunchByGuest(range);
+  Advise(range);
+}
+
+void FakeGuestMemory::PunchByGuest(PageRange range) {
   MutexLock lock(mutex_);
   PunchPages(range);
+}
+
+void FakeGuestMemory::Advise(PageRange range) {
+  MutexLock lock(mutex_);
   for (PageIndex page = range.first; page < range.end(); page = page + 1) {
     if (!At(page).registered) return;  // no message from there
   }
@@ -148,9 +199,14 @@ void FakeGuestMemory::Discard(PageRange range) {
   UpdateMessageFd();
 }
 
-// The madvise that sent the message does its own punch once the message is read.
+// The madvise that sent the message zaps the PTEs once the message is read.
 void FakeGuestMemory::FinishReadRemoves() {
-  for (; !read_removes_.empty(); read_removes_.pop_front()) PunchPages(read_removes_.front());
+  for (; !read_removes_.empty(); read_removes_.pop_front()) {
+    const PageRange range = read_removes_.front();
+    for (PageIndex page = range.first; page < range.end(); page = page + 1) {
+      At(page).mapped = false;
+    }
+  }
 }
 
 void FakeGuestMemory::FinishRemoves() {
@@ -158,20 +214,11 @@ void FakeGuestMemory::FinishRemoves() {
   FinishReadRemoves();
 }
 
-bool FakeGuestMemory::StartDma(PageIndex page) {
+void FakeGuestMemory::FinishPin(ThreadId pin, std::byte value) {
   MutexLock lock(mutex_);
-  Page& held = At(page);
-  if (held.content == nullptr || held.write_protected) return false;
-  held.mapped = true;
-  held.dma = held.content;
-  return true;
-}
-
-void FakeGuestMemory::FinishDma(PageIndex page, std::byte value) {
-  MutexLock lock(mutex_);
-  EBB_CHECK(At(page).dma != nullptr, "no DMA is under way");
-  At(page).dma->front() = value;
-  At(page).dma.reset();
+  EBB_CHECK(threads_[pin].pinned != nullptr, "the request holds no page");
+  threads_[pin].pinned->fill(value);
+  threads_[pin].pinned.reset();
 }
 
 void FakeGuestMemory::WriteBehindTheBack(PageIndex page, const PageContent& content) {
@@ -195,6 +242,34 @@ FakeGuestMemory::View FakeGuestMemory::Look(PageIndex page) const {
 PageContent FakeGuestMemory::Content(PageIndex page) const {
   MutexLock lock(mutex_);
   return At(page).content != nullptr ? *At(page).content : PageContent{};
+}
+
+uint64_t FakeGuestMemory::Fingerprint() const {
+  MutexLock lock(mutex_);
+  const auto content_of = [](const std::shared_ptr<PageContent>& content) {
+    return content == nullptr ? 0 : XXH3_64bits(content->data(), content->size());
+  };
+  std::vector<uint64_t> parts = {gone_};
+  for (const Page& page : pages_) {
+    parts.push_back(content_of(page.content));
+    parts.push_back(uint64_t{page.mapped} | uint64_t{page.write_protected} << 1 |
+                    uint64_t{page.registered} << 2);
+  }
+  for (const Thread& thread : threads_) {
+    // A device that holds the page itself, or one that is there no more.
+    const bool attached = thread.pinned != nullptr && thread.pinned == At(thread.page).content;
+    parts.push_back(uint64_t{static_cast<uint8_t>(thread.state)} |
+                    uint64_t{static_cast<uint8_t>(thread.waits_for)} << 8 |
+                    uint64_t{thread.message_read} << 16 | uint64_t{attached} << 17 |
+                    uint64_t{thread.pinned != nullptr} << 18);
+  }
+  for (const ThreadId unread : unread_faults_) parts.push_back(unread);
+  parts.push_back(UINT64_MAX);
+  for (const auto* removes : {&unread_removes_, &read_removes_}) {
+    for (const PageRange& range : *removes) parts.push_back(range.first.value << 32 | range.count);
+    parts.push_back(UINT64_MAX);
+  }
+  return XXH3_64bits(parts.data(), parts.size() * sizeof parts[0]);
 }
 
 std::vector<FakeGuestMemory::Call> FakeGuestMemory::Calls(GuestOp op) const {

@@ -258,11 +258,19 @@ OsResult FakeGuestMemory::ReadMessages(std::span<GuestMessage> messages, size_t*
   return *count > 0 ? OsResult::kDone : OsResult::kRetry;
 }
 
-void FakeGuestMemory::UpdateMessageFd() {
+int FakeGuestMemory::message_fd() const {
+  MutexLock lock(mutex_);
+  if (!message_event_) message_event_.emplace();
+  UpdateMessageFd();
+  return message_event_->fd();
+}
+
+void FakeGuestMemory::UpdateMessageFd() const {
+  if (!message_event_) return;
   if (unread_faults_.empty() && unread_removes_.empty()) {
-    message_event_.Clear();
+    message_event_->Clear();
   } else {
-    message_event_.Set();
+    message_event_->Set();
   }
 }
 

@@ -67,14 +67,18 @@ class FakeGuestMemory : public GuestMemory {
   uint64_t ResidentPages() override;
   // Faults before older removes, as the kernel does it.
   OsResult ReadMessages(std::span<GuestMessage> messages, size_t* count) override;
-  int message_fd() const override { return message_event_.fd(); }
+  int message_fd() const override;
 
   // ---- The guest ----
 
   // A guest thread touches a page; it may block, until somebody makes the page accessible.
   using ThreadId = size_t;
   ThreadId StartRead(PageIndex page);
-  ThreadId StartWrite(PageIndex page, std::byte value);  // to the page's first byte
+  ThreadId StartWrite(PageIndex page, std::byte value);      // to the page's first byte
+  ThreadId StartOverwrite(PageIndex page, std::byte value);  // of all its bytes
+  // A device's request that will write to the page: it faults like a write until it holds the page,
+  // and from then on sees no protection, no zap and no punch.
+  ThreadId StartPin(PageIndex page);
   // A read that leaves no thread behind; false, and nothing has happened, where it would block.
   bool TryRead(PageIndex page);
   bool Blocked(ThreadId thread) const;
@@ -90,10 +94,11 @@ class FakeGuestMemory : public GuestMemory {
   // The balloon: QEMU punches the range and tells by a kRemove, which it waits for. Until that is
   // read every fill and protection answers kRetry.
   void Discard(PageRange range);
-  // A device writes into a page: it holds the page from start to finish, and sees no protection
-  // that came later. False where a thread would have to wait first.
-  bool StartDma(PageIndex page);
-  void FinishDma(PageIndex page, std::byte value);  // to the page's first byte
+  // Its two halves: fallocate on the memfd, then madvise, which tells and waits.
+  void PunchByGuest(PageRange range);
+  void Advise(PageRange range);
+  // The request of a StartPin that is not blocked any more writes all bytes of what it holds.
+  void FinishPin(ThreadId pin, std::byte value);
   // Another process writes to the RAM memfd.
   void WriteBehindTheBack(PageIndex page, const PageContent& content);
 
@@ -127,6 +132,9 @@ class FakeGuestMemory : public GuestMemory {
 
   // The next `times` calls of `op` answer `result` and do nothing.
   void FailNext(GuestOp op, OsResult result, uint64_t times = 1);
+  // Everything that decides what happens next, as a number. Equal worlds have equal ones.
+  uint64_t Fingerprint() const;
+
   // Runs `action` once, right before or after the next call of `op`; later ones queue up behind it.
   void BeforeNext(GuestOp op, std::function<void()> action);
   void AfterNext(GuestOp op, std::function<void()> action);
@@ -137,6 +145,13 @@ class FakeGuestMemory : public GuestMemory {
 
   void SetAutoRun(bool auto_run);
   std::vector<ThreadId> Runnable() const;  // woken, not yet run
+  bool IsRunnable(ThreadId thread) const;
+  bool HasMessages() const;
+  bool HasUnreadRemoves() const;
+  // It is blocked, and its message has been read.
+  bool IsOwed(ThreadId thread) const;
+  // A kRemove is unread, or was read and QEMU has not gone on: fills and protections answer kRetry.
+  bool MapChanges() const;
   void Run(ThreadId thread);
   // QEMU goes on after its kRemove was read; without auto-run.
   void FinishRemoves();
@@ -144,7 +159,6 @@ class FakeGuestMemory : public GuestMemory {
  private:
   struct Page {
     std::shared_ptr<PageContent> content;  // null: a hole
-    std::shared_ptr<PageContent> dma;      // held by a device
     bool mapped = false;
     bool write_protected = false;
     bool registered = false;
@@ -153,8 +167,10 @@ class FakeGuestMemory : public GuestMemory {
   struct Thread {
     enum class State { kDone, kBlocked, kRunnable };
     PageIndex page;
-    bool writes = false;
+    enum class Access { kRead, kWriteByte, kOverwrite, kPin };
+    Access access = Access::kRead;
     std::byte value{};
+    std::shared_ptr<PageContent> pinned;
     State state = State::kRunnable;
     FaultMessage::Kind waits_for = FaultMessage::Kind::kUnknown;
     bool message_read = false;
@@ -172,19 +188,20 @@ class FakeGuestMemory : public GuestMemory {
 
   Page& At(PageIndex page) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   const Page& At(PageIndex page) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  ThreadId Start(Thread thread);
+  ThreadId Start(PageIndex page, Thread::Access access, std::byte value);
   void Touch(ThreadId id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Block(ThreadId id, FaultMessage::Kind kind) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void WakePages(PageRange range) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void PunchPages(PageRange range) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void FinishReadRemoves() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void UpdateMessageFd() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void UpdateMessageFd() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::vector<uint64_t> mappings_;
   const uint64_t page_count_;
-  WakeEvent message_event_;
 
   mutable Mutex mutex_;
+  // Made when somebody asks for it.
+  mutable std::optional<WakeEvent> message_event_ ABSL_GUARDED_BY(mutex_);
   std::vector<Page> pages_ ABSL_GUARDED_BY(mutex_);
   std::vector<Thread> threads_ ABSL_GUARDED_BY(mutex_);
   std::deque<ThreadId> unread_faults_ ABSL_GUARDED_BY(mutex_);

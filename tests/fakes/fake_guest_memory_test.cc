@@ -134,22 +134,23 @@ TEST_F(FakeGuestMemoryTest, ActionsRunOnceAndInOrderAroundTheirOperation) {
   EXPECT_EQ(order, "before after ");
 }
 
-TEST_F(FakeGuestMemoryTest, DmaIntoAPunchedPageIsLost) {
+TEST_F(FakeGuestMemoryTest, WhatADeviceWritesToAPunchedPageIsLost) {
   memory_.Populate({3}, FilledWith(std::byte{1}));
-  ASSERT_TRUE(memory_.StartDma({3}));
+  const auto request = memory_.StartPin({3});
   memory_.Punch({{3}, 1});
   memory_.Fill({3}, FilledWith(std::byte{1}).data());
-  memory_.FinishDma({3}, std::byte{2});
+  memory_.FinishPin(request, std::byte{2});
   EXPECT_EQ(memory_.Content({3}), FilledWith(std::byte{1}));
 }
 
-TEST_F(FakeGuestMemoryTest, DmaIsNotSeenByALaterProtectionButRefusedByAnEarlierOne) {
+TEST_F(FakeGuestMemoryTest, ADeviceIsNotSeenByALaterProtectionButStoppedByAnEarlierOne) {
   memory_.Populate({3}, FilledWith(std::byte{1}));
-  ASSERT_TRUE(memory_.StartDma({3}));
+  const auto before = memory_.StartPin({3});
+  EXPECT_FALSE(memory_.Blocked(before));
   memory_.WriteProtect({{3}, 1});
-  memory_.FinishDma({3}, std::byte{2});
-  EXPECT_EQ(memory_.Content({3}).front(), std::byte{2});
-  EXPECT_FALSE(memory_.StartDma({3}));
+  memory_.FinishPin(before, std::byte{2});
+  EXPECT_EQ(memory_.Content({3}), FilledWith(std::byte{2}));
+  EXPECT_TRUE(memory_.Blocked(memory_.StartPin({3})));
 }
 
 TEST_F(FakeGuestMemoryTest, WrongOwnersAreNoted) {

@@ -40,7 +40,7 @@ bool IsNameCharacter(char c) {
 // The size of a VM's RAM is its own claim, and its page words are populated and locked.
 absl::Status CheckRoomFor(uint64_t pages) {
   constexpr uint64_t kMarginBytes = 128 * kMiB;
-  const uint64_t needed_bytes = SwapState::MetadataBytes(pages);
+  const uint64_t needed_bytes = SharedSwapState::MetadataBytes(pages);
   const uint64_t available_bytes = HostAvailableBytes();
   if (needed_bytes + kMarginBytes <= available_bytes) return absl::OkStatus();
   return absl::ResourceExhaustedError(absl::StrFormat(

@@ -136,14 +136,14 @@ void QmpBarrier::AskThrottling() {
 void QmpBarrier::StartBarrier() {
   wanted_ = Wanted::kNone;
   // Read before the command leaves: what is protected by now, the drain covers.
-  const int64_t started_ns = MonotonicNs();
+  const int64_t started_ns = NowNs();
   connection_.Send(kEmptyTransaction, [this, started_ns](bool ok, const std::string&) {
     FinishBarrier(ok, started_ns);
   });
 }
 
 void QmpBarrier::FinishBarrier(bool ok, int64_t started_ns) {
-  const int64_t ended_ns = MonotonicNs();
+  const int64_t ended_ns = NowNs();
   // Also when it failed: QEMU may have drained all the same.
   schedule_.NoteCompleted(started_ns, ended_ns);
   urgent_interval_ns_ = schedule_.IntervalNs(/*urgent=*/true);

@@ -11,7 +11,7 @@ namespace {
 class DiscardTest : public SwapTest {
  protected:
   void Discard(uint64_t page, uint64_t count = 1) {
-    DiscardPages(&memory_, state_.get(), {{page}, count});
+    DiscardPages(&memory_, state_, {{page}, count});
   }
   void ExpectIgnored(uint64_t page) {
     const PageWord before = Word(page);
@@ -126,9 +126,9 @@ TEST_F(DiscardTest, TryDiscardLeavesAPageWhoseWordIsAnother) {
   const PageWord swapped = SwapOut(3);
   ExpectGuestReads(3, ContentOf(3));
   const PageWord again = SwapOut(3);
-  EXPECT_FALSE(TryDiscard(&memory_, state_.get(), {3}, swapped));
+  EXPECT_FALSE(TryDiscard(&memory_, state_, {3}, swapped));
   EXPECT_EQ(Word(3), again);
-  EXPECT_TRUE(TryDiscard(&memory_, state_.get(), {3}, again));
+  EXPECT_TRUE(TryDiscard(&memory_, state_, {3}, again));
   ExpectGuestReads(3, PageContent{});
 }
 
@@ -137,7 +137,7 @@ TEST_F(DiscardTest, BalloonUnderASwapOutGivesOldContentOrZeros) {
   const StoredPage stored = Store(3);
   memory_.Discard({{3}, 1});
   ServeAll();
-  DropPages(&memory_, state_.get(), {&stored, 1});
+  DropPages(&memory_, state_, {&stored, 1});
   ExpectGuestReads(3, ContentOf(3));
 
   const ClaimedPage guarded = Guard(4);
@@ -146,8 +146,8 @@ TEST_F(DiscardTest, BalloonUnderASwapOutGivesOldContentOrZeros) {
   std::vector<StoredPage> stored_after;
   std::vector<ClaimedPage> give_back;
   store_pages_->Run({&guarded, 1}, &stored_after, &give_back);
-  DropPages(&memory_, state_.get(), stored_after);
-  GivePagesBack(&memory_, state_.get(), give_back);
+  DropPages(&memory_, state_, stored_after);
+  GivePagesBack(&memory_, state_, give_back);
   ExpectGuestReads(4, PageContent{});
 }
 

@@ -13,7 +13,7 @@ namespace {
 
 class DropTest : public SwapTest {
  protected:
-  size_t Drop(std::vector<StoredPage> pages) { return DropPages(&memory_, state_.get(), pages); }
+  size_t Drop(std::vector<StoredPage> pages) { return DropPages(&memory_, state_, pages); }
   // Pages whose copies are still kept once reclaim has freed what it may.
   uint64_t CopiesKept() {
     state_->ReapRetired();
@@ -130,7 +130,7 @@ TEST_F(DropTest, NobodyIsWokenWhoDoesNotWait) {
 
 TEST_F(DropTest, DiscardWhileDroppingFreesTheRecord) {
   const StoredPage stored = Store(3);
-  memory_.BeforeNext(GuestOp::kPunch, [&] { DiscardPages(&memory_, state_.get(), {{3}, 1}); });
+  memory_.BeforeNext(GuestOp::kPunch, [&] { DiscardPages(&memory_, state_, {{3}, 1}); });
   Drop({stored});
   EXPECT_EQ(StateOf(3), PageState::kResident);
   EXPECT_EQ(CopiesKept(), 0u);
@@ -141,7 +141,7 @@ TEST_F(DropTest, DiscardWhileDroppingFreesTheRecord) {
 // The flag is for the life it arrived in: a page that came back and left again is not discarded.
 TEST_F(DropTest, DiscardWhileDroppingDoesNotHitThePagesNextLife) {
   const StoredPage stored = Store(3);
-  memory_.BeforeNext(GuestOp::kPunch, [&] { DiscardPages(&memory_, state_.get(), {{3}, 1}); });
+  memory_.BeforeNext(GuestOp::kPunch, [&] { DiscardPages(&memory_, state_, {{3}, 1}); });
   Drop({stored});
   StartWrite(3);
   ServeAll();
@@ -153,7 +153,7 @@ TEST_F(DropTest, ThreadThatWaitsForAPageDiscardedWhileDroppingGetsAZeroPage) {
   const StoredPage stored = Store(3);
   FakeGuestMemory::ThreadId thread = 0;
   memory_.AfterNext(GuestOp::kPunch, [&] {
-    DiscardPages(&memory_, state_.get(), {{3}, 1});
+    DiscardPages(&memory_, state_, {{3}, 1});
     thread = StartRead(3);
     ReadMessages();
     Handle(3, FaultMessage::Kind::kMissing);
@@ -200,7 +200,7 @@ TEST_F(DropDeathTest, BatchThatWouldKeepFaultsWaitingEndsTheDaemon) {
 
 TEST_F(GivePagesBackTest, ClaimedPageOfEachStateBecomesPlainlyResident) {
   const std::vector<ClaimedPage> claims = {Cool(1), Guard(2), Store(3).claim};
-  GivePagesBack(&memory_, state_.get(), claims);
+  GivePagesBack(&memory_, state_, claims);
   for (uint64_t page = 1; page <= 3; ++page) {
     EXPECT_EQ(StateOf(page), PageState::kResident);
     EXPECT_FALSE(memory_.Look({page}).write_protected) << page;
@@ -214,7 +214,7 @@ TEST_F(GivePagesBackTest, PageThatWasTakenBackAlreadyIsNotTouched) {
   ServeAll();
   const PageWord before = Word(2);
   memory_.ForgetCalls();
-  GivePagesBack(&memory_, state_.get(), {&claim, 1});
+  GivePagesBack(&memory_, state_, {&claim, 1});
   EXPECT_EQ(Word(2), before);
   EXPECT_TRUE(memory_.Calls(GuestOp::kUnprotect).empty());
 }
@@ -223,7 +223,7 @@ TEST_F(GivePagesBackTest, WriterThatWaitsIsWoken) {
   const ClaimedPage claim = Guard(2);
   const auto thread = StartWrite(2);
   ReadMessages();
-  GivePagesBack(&memory_, state_.get(), {&claim, 1});
+  GivePagesBack(&memory_, state_, {&claim, 1});
   EXPECT_FALSE(memory_.Blocked(thread));
 }
 
@@ -238,17 +238,17 @@ TEST_F(GivePagesBackTest, WriterThatArrivesWhileFixingIsServedThoughTheKernelAsk
     ReadMessages();
     EXPECT_EQ(Handle(2, FaultMessage::Kind::kWriteProtect), PageOutcome::kServed);
   });
-  GivePagesBack(&memory_, state_.get(), {&claim, 1});
+  GivePagesBack(&memory_, state_, {&claim, 1});
   ServeAll();
   EXPECT_FALSE(memory_.Blocked(thread));
 }
 
 TEST_F(GivePagesBackTest, PagesTouchedWhileCoolingAreNotCountedAsGivenBack) {
   const ClaimedPage cooling = Cool(1);
-  GivePagesBack(&memory_, state_.get(), {&cooling, 1});
+  GivePagesBack(&memory_, state_, {&cooling, 1});
   EXPECT_EQ(state_->stats().given_back, 0u);
   const ClaimedPage guarded = Guard(2);
-  GivePagesBack(&memory_, state_.get(), {&guarded, 1});
+  GivePagesBack(&memory_, state_, {&guarded, 1});
   EXPECT_EQ(state_->stats().given_back, 1u);
 }
 

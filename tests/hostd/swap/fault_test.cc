@@ -85,7 +85,7 @@ TEST_F(FaultTest, FaultInRamAbortsTheSwapOutUnderWay) {
   const StoredPage stored = Store(3);
   Handle(3, kWriteProtect);
   EXPECT_FALSE(state_->words().TryMove({3}, stored.claim.word, PageState::kDropping, stored.id));
-  RetireRecord(state_.get(), stored.id);
+  RetireRecord(state_, stored.id);
   Count(state_->stats().swapped_pages);  // never counted: it was not dropped
 }
 
@@ -155,7 +155,7 @@ TEST_F(FaultTest, PageThatChangesUnderTheHandlerIsLookedAtAgain) {
   memory_.BeforeNext(GuestOp::kFill, [&] { EXPECT_EQ(StateOf(3), PageState::kSwappingIn); });
   const auto thread = StartRead(3);
   ReadMessages();
-  EXPECT_EQ(SwapIn(&memory_, state_.get()).Run({3}, Word(3)), PageOutcome::kServed);
+  EXPECT_EQ(SwapIn(&memory_, state_).Run({3}, Word(3)), PageOutcome::kServed);
   EXPECT_EQ(Handle(3, kMissing), PageOutcome::kServed);
   EXPECT_EQ(memory_.ContentRead(thread), ContentOf(3));
 }
@@ -320,11 +320,11 @@ TEST_F(FillAheadTest, WaiterOfAPageThatIsBeingFilledAheadIsServed) {
 
 TEST(FillAheadMappings, StaysInTheMappingOfItsPage) {
   FakeGuestMemory memory({8, 8});
-  const auto state = SwapState::Create(16);
+  const auto state = SharedSwapState::Create(16);
   ASSERT_TRUE(state.ok());
   memory.Register({{0}, 8});
   memory.Register({{8}, 8});
-  FaultHandler(&memory, state->get()).FillAhead({5}, 15);
+  FaultHandler(&memory, &(*state)->state()).FillAhead({5}, 15);
   EXPECT_FALSE(memory.Look({7}).hole);
   EXPECT_TRUE(memory.Look({8}).hole);
 }

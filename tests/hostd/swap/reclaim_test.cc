@@ -13,6 +13,7 @@
 #include "hostd/base/clock.h"
 #include "hostd/swap/discard.h"
 #include "hostd/swap/fault.h"
+#include "hostd/swap/shared_swap_state.h"
 #include "tests/fakes/fake_guest_memory.h"
 #include "tests/fakes/fake_io_barrier.h"
 #include "tests/fakes/page_content.h"
@@ -28,13 +29,14 @@ class ReclaimTest : public testing::Test, public DropSink {
   static constexpr uint64_t kPages = 8192;
 
   void SetUp() override {
-    auto state = SwapState::Create(kPages);
+    auto state = SharedSwapState::Create(kPages);
     ASSERT_TRUE(state.ok()) << state.status();
-    state_ = *std::move(state);
+    shared_state_ = *std::move(state);
+    state_ = &shared_state_->state();
     memory_.WatchWords(&state_->words());
-    reclaim_ = std::make_unique<Reclaim>(
-        Reclaim::Parts{&memory_, state_.get(), &residency_, &barrier_, this});
-    handler_ = std::make_unique<FaultHandler>(&memory_, state_.get());
+    reclaim_ =
+        std::make_unique<Reclaim>(Reclaim::Parts{&memory_, state_, &residency_, &barrier_, this});
+    handler_ = std::make_unique<FaultHandler>(&memory_, state_);
   }
   void TearDown() override {
     for (const std::string& violation : memory_.Violations()) ADD_FAILURE() << violation;
@@ -45,9 +47,9 @@ class ReclaimTest : public testing::Test, public DropSink {
   void Submit(std::vector<StoredPage> drop, std::vector<ClaimedPage> give_back) override {
     for (size_t done = 0; done < drop.size(); done += kDropBatchPages) {
       const size_t count = std::min(kDropBatchPages, drop.size() - done);
-      DropPages(&memory_, state_.get(), std::span(drop).subspan(done, count));
+      DropPages(&memory_, state_, std::span(drop).subspan(done, count));
     }
-    GivePagesBack(&memory_, state_.get(), give_back);
+    GivePagesBack(&memory_, state_, give_back);
   }
 
   static PageContent ContentOf(uint64_t page) { return PartlyRandomContent(page, 16); }
@@ -84,7 +86,7 @@ class ReclaimTest : public testing::Test, public DropSink {
       memory_.ReadMessages(messages, &count);
       for (size_t i = 0; i < count; ++i) {
         if (messages[i].kind == FaultMessage::Kind::kRemove) {
-          DiscardPages(&memory_, state_.get(), messages[i].range);
+          DiscardPages(&memory_, state_, messages[i].range);
         } else {
           EXPECT_EQ(handler_->Handle(messages[i].range.first, messages[i].kind),
                     PageOutcome::kServed);
@@ -103,7 +105,8 @@ class ReclaimTest : public testing::Test, public DropSink {
   FakeGuestMemory memory_{kPages};
   FakeIoBarrier barrier_;
   Residency residency_;
-  std::unique_ptr<SwapState> state_;
+  std::unique_ptr<SharedSwapState> shared_state_;
+  SwapState* state_ = nullptr;  // of shared_state_
   std::unique_ptr<Reclaim> reclaim_;
   std::unique_ptr<FaultHandler> handler_;
   int64_t now_ns_ = MonotonicNs();
@@ -288,17 +291,16 @@ TEST_F(ReclaimTest, BarrierThatStartedDuringTheProtectionDoesNotCount) {
 
 TEST_F(ReclaimTest, DeviceThatWasWritingWhenThePageWasProtectedLosesNothing) {
   PopulateAll();
-  ASSERT_TRUE(memory_.StartDma({20}));
+  const auto request = memory_.StartPin({20});
+  ASSERT_FALSE(memory_.Blocked(request));
   residency_.SetLimit(kPages / 2);
   GuardEverything();
   ASSERT_EQ(StateOf(20), PageState::kGuarded);
   // QEMU's drain waits for the request: it is over when the barrier is.
-  memory_.FinishDma({20}, std::byte{0x77});
+  memory_.FinishPin(request, std::byte{0x77});
   RunToTheEnd(/*once_target=*/100);
   ASSERT_EQ(StateOf(20), PageState::kSwapped);
-  PageContent expected = ContentOf(20);
-  expected.front() = std::byte{0x77};
-  ExpectGuestReads(20, expected);
+  ExpectGuestReads(20, FilledWith(std::byte{0x77}));
 }
 
 TEST_F(ReclaimTest, BarrierIsUrgentWhenTheReserveIsEmpty) {

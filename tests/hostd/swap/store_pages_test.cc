@@ -29,7 +29,7 @@ class StorePagesTest : public SwapTest {
     EXPECT_EQ(give_back_[0].word, Word(page))
         << "the claim must still fit, or it is not given back";
     EXPECT_EQ(state_->pool().stats().original_bytes, 0u) << "a refused page left a copy behind";
-    GivePagesBack(&memory_, state_.get(), give_back_);
+    GivePagesBack(&memory_, state_, give_back_);
     EXPECT_EQ(StateOf(page), PageState::kResident);
     ExpectGuestReads(page, ContentOf(page));
   }
@@ -131,7 +131,7 @@ TEST_F(StorePagesTest, PageTakenBackWhileItIsReadIsNotDropped) {
   });
   RunOn({guarded});
   ASSERT_EQ(stored_.size(), 1u);
-  EXPECT_EQ(DropPages(&memory_, state_.get(), stored_), 0u);
+  EXPECT_EQ(DropPages(&memory_, state_, stored_), 0u);
   ExpectGuestReads(6, Written(ContentOf(6)));
 }
 
@@ -186,7 +186,7 @@ TEST_F(StorePagesTest, PageThatDoesNotFitIntoThePoolIsRefused) {
   RunOn({Guard(7)});
   EXPECT_TRUE(stored_.empty());
   ASSERT_EQ(give_back_.size(), 1u);
-  GivePagesBack(&memory_, state_.get(), give_back_);
+  GivePagesBack(&memory_, state_, give_back_);
   for (const SwapLocation location : filling) state_->pool().Free(location);
   ExpectGuestReads(7, ContentOf(7));
 }

@@ -14,11 +14,12 @@
 namespace ebb {
 
 void SwapTest::SetUp() {
-  auto state = SwapState::Create(kPages);
+  auto state = SharedSwapState::Create(kPages);
   ASSERT_TRUE(state.ok()) << state.status();
-  state_ = *std::move(state);
-  store_pages_ = std::make_unique<StorePages>(&memory_, state_.get());
-  handler_ = std::make_unique<FaultHandler>(&memory_, state_.get());
+  shared_state_ = *std::move(state);
+  state_ = &shared_state_->state();
+  store_pages_ = std::make_unique<StorePages>(&memory_, state_);
+  handler_ = std::make_unique<FaultHandler>(&memory_, state_);
   memory_.Register({{0}, kPages});
   for (uint64_t page = 0; page < kPages; ++page) memory_.Populate({page}, ContentOf(page));
   memory_.WatchWords(&state_->words());
@@ -73,7 +74,7 @@ StoredPage SwapTest::Store(uint64_t page) {
 
 PageWord SwapTest::SwapOut(uint64_t page) {
   const StoredPage stored = Store(page);
-  EXPECT_EQ(DropPages(&memory_, state_.get(), {&stored, 1}), 1u);
+  EXPECT_EQ(DropPages(&memory_, state_, {&stored, 1}), 1u);
   EXPECT_EQ(StateOf(page), PageState::kSwapped);
   return Word(page);
 }
@@ -86,7 +87,7 @@ PageWord SwapTest::OwnSwappingIn(uint64_t page) {
 PageWord SwapTest::Lose(uint64_t page) {
   const PageWord swapped = SwapOut(page);
   FlipStoredByte(swapped.swap_id());
-  EXPECT_EQ(SwapIn(&memory_, state_.get()).Run({page}, swapped), PageOutcome::kLost);
+  EXPECT_EQ(SwapIn(&memory_, state_).Run({page}, swapped), PageOutcome::kLost);
   EXPECT_EQ(StateOf(page), PageState::kLost);
   return Word(page);
 }
@@ -95,7 +96,7 @@ PageWord SwapTest::Lose(uint64_t page) {
 void SwapTest::FlipStoredByte(SwapId id) {
   const SwapLocation location = state_->table().Load(id).location;
   ASSERT_EQ(location.tier(), TierKind::kPool);
-  const auto fds = state_->OpenReadOnly();
+  const auto fds = shared_state_->OpenReadOnly();
   ASSERT_TRUE(fds.ok());
   const std::string path = "/proc/self/fd/" + std::to_string((*fds)[2].get());
   const UniqueFd pool(open(path.c_str(), O_RDWR | O_CLOEXEC));
@@ -119,7 +120,7 @@ void SwapTest::ServeAll() {
     memory_.ReadMessages(messages, &count);
     for (size_t i = 0; i < count; ++i) {
       if (messages[i].kind == FaultMessage::Kind::kRemove) {
-        DiscardPages(&memory_, state_.get(), messages[i].range);
+        DiscardPages(&memory_, state_, messages[i].range);
       } else {
         EXPECT_EQ(handler_->Handle(messages[i].range.first, messages[i].kind),
                   PageOutcome::kServed);

@@ -9,9 +9,9 @@
 
 #include "hostd/swap/drop.h"
 #include "hostd/swap/fault.h"
+#include "hostd/swap/shared_swap_state.h"
 #include "hostd/swap/store_pages.h"
 #include "hostd/swap/swap_in.h"
-#include "hostd/swap/swap_state.h"
 #include "tests/fakes/fake_guest_memory.h"
 #include "tests/fakes/page_content.h"
 
@@ -66,7 +66,8 @@ class SwapTest : public testing::Test {
   }
 
   FakeGuestMemory memory_{kPages};
-  std::unique_ptr<SwapState> state_;
+  std::unique_ptr<SharedSwapState> shared_state_;
+  SwapState* state_ = nullptr;  // of shared_state_
   std::unique_ptr<StorePages> store_pages_;
   std::unique_ptr<FaultHandler> handler_;
   // A test that leaves pages owned, or threads unanswered, on purpose says so.

@@ -13,7 +13,7 @@ class SwapInTest : public SwapTest {
  protected:
   PageOutcome RunOn(uint64_t page) { return RunOn(page, Word(page)); }
   PageOutcome RunOn(uint64_t page, PageWord word) {
-    return SwapIn(&memory_, state_.get()).Run({page}, word);
+    return SwapIn(&memory_, state_).Run({page}, word);
   }
   uint64_t CopiesKept() {
     state_->ReapRetired();
@@ -227,7 +227,7 @@ TEST_F(SwapInTest, EqualPageThatCannotBeOpenedNowIsRetried) {
 TEST_F(SwapInTest, DiscardWhileSwappingInFreesTheRecordThoughTheKernelRefused) {
   SwapOut(3);
   memory_.FailNext(GuestOp::kFill, OsResult::kNoMemory);
-  memory_.BeforeNext(GuestOp::kFill, [&] { DiscardPages(&memory_, state_.get(), {{3}, 1}); });
+  memory_.BeforeNext(GuestOp::kFill, [&] { DiscardPages(&memory_, state_, {{3}, 1}); });
   EXPECT_EQ(RunOn(3), PageOutcome::kNoMemory);
   EXPECT_EQ(StateOf(3), PageState::kResident);
   EXPECT_EQ(CopiesKept(), 0u);
@@ -236,7 +236,7 @@ TEST_F(SwapInTest, DiscardWhileSwappingInFreesTheRecordThoughTheKernelRefused) {
 
 TEST_F(SwapInTest, DiscardWhileSwappingInMayGiveTheOldContent) {
   SwapOut(3);
-  memory_.BeforeNext(GuestOp::kFill, [&] { DiscardPages(&memory_, state_.get(), {{3}, 1}); });
+  memory_.BeforeNext(GuestOp::kFill, [&] { DiscardPages(&memory_, state_, {{3}, 1}); });
   EXPECT_EQ(RunOn(3), PageOutcome::kServed);
   EXPECT_EQ(CopiesKept(), 0u);
   ExpectGuestReads(3, ContentOf(3));
@@ -246,7 +246,7 @@ TEST_F(SwapInTest, DiscardOfAPageThatIsBeingLostFreesItAndItsWaiters) {
   const PageWord swapped = SwapOut(3);
   const auto thread = StartRead(3);
   ReadMessages();
-  memory_.BeforeNext(GuestOp::kRead, [&] { DiscardPages(&memory_, state_.get(), {{3}, 1}); });
+  memory_.BeforeNext(GuestOp::kRead, [&] { DiscardPages(&memory_, state_, {{3}, 1}); });
   memory_.WriteBehindTheBack({3}, ContentOf(9));
   EXPECT_EQ(RunOn(3, swapped), PageOutcome::kLost);
   EXPECT_EQ(StateOf(3), PageState::kResident);

@@ -43,7 +43,7 @@ class MoverTest : public testing::Test {
 
   VmPages vm_{kPages};
   Residency residency_;
-  Mover mover_{"test", &vm_.memory, vm_.state.get(), &residency_};
+  Mover mover_{"test", &vm_.memory, vm_.state, &residency_};
 };
 
 // ---- What reclaim hands over --------------------------------------------------------------------

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: MIT
+#include "hostd/swap/fault_server.h"
+
+#include <algorithm>
+
+#include "hostd/base/clock.h"
+#include "hostd/swap/discard.h"
+
+namespace ebb {
+namespace {
+
+constexpr size_t kMessagesPerRead = 16;
+// QEMU was released by our read of its event; it needs a moment to finish its madvise.
+constexpr int64_t kFirstRetryNs = 20 * kNsPerUs;
+constexpr int64_t kMaxRetryNs = kNsPerMs;
+constexpr int64_t kNoMemoryRetryNs = 2 * kNsPerMs;
+// A VM that is at its limit with an empty reserve is paced this long a fault at most.
+constexpr int64_t kMaxPaceNs = 10 * kNsPerMs;
+constexpr int64_t kPaceStepNs = kNsPerMs;
+constexpr int64_t kFirstLostRetryNs = kNsPerS;
+constexpr int64_t kMaxLostRetryNs = 30 * kNsPerS;
+// Neighbours of a first touch that get zero pages with it.
+constexpr uint64_t kFillAheadPages = 15;
+
+}  // namespace
+
+bool FaultServer::ServePending(int64_t now_ns) {
+  std::array<GuestMessage, kMessagesPerRead> messages;
+  size_t count = 0;
+  parts_.memory->ReadMessages(messages, &count);
+  // In the order they were read: a discard must not run after a later fault of its pages.
+  for (size_t i = 0; i < count; ++i) Handle(messages[i], now_ns);
+  if (aside_count_ > 0) ServeDue(now_ns);
+  return count > 0;
+}
+
+void FaultServer::Handle(const GuestMessage& message, int64_t now_ns) {
+  switch (message.kind) {
+    case FaultMessage::Kind::kRemove:
+      DiscardPages(parts_.memory, parts_.state, message.range);
+      return;
+    case FaultMessage::Kind::kUnknown:
+      return;
+    case FaultMessage::Kind::kWriteProtect:
+      Count(parts_.state->stats().write_protect_faults);
+      break;
+    case FaultMessage::Kind::kMissing:
+      break;
+  }
+  Count(parts_.state->stats().faults);
+  Fault fault;
+  fault.page = message.range.first;
+  fault.kind = message.kind;
+  fault.read_ns = now_ns;
+  // Somebody waits for this page already, and is served together with whoever sent this message.
+  const auto aside_end = aside_.begin() + static_cast<ptrdiff_t>(aside_count_);
+  const auto aside = std::find_if(aside_.begin(), aside_end,
+                                  [&](const Fault& other) { return other.page == fault.page; });
+  if (aside == aside_end) {
+    Serve(fault, now_ns);
+  } else if (aside->backoff_ns >= kFirstLostRetryNs) {
+    // Something woke its threads: maybe the page can be had now.
+    aside->due_ns = now_ns;
+  }
+}
+
+void FaultServer::Serve(Fault fault, int64_t now_ns) {
+  const PageState state = parts_.state->words().Load(fault.page).state();
+  const bool swapped = state == PageState::kSwapped || state == PageState::kLost;
+  const uint64_t zero_filled_before = parts_.state->stats().zero_filled;
+  if (Pace(&fault, swapped, now_ns)) return;
+  switch (handler_.Handle(fault.page, fault.kind)) {
+    case PageOutcome::kServed:
+      NoteServed(fault, swapped, zero_filled_before);
+      return;
+    case PageOutcome::kNotMapped:
+      // Nobody can be waiting there; if somebody is after all, it asks again.
+      parts_.memory->Wake({fault.page, 1});
+      return;
+    case PageOutcome::kRetry:
+    case PageOutcome::kChanged:
+      PutAsideLonger(fault, kFirstRetryNs, kMaxRetryNs, now_ns);
+      return;
+    case PageOutcome::kNoMemory:
+      parts_.reclaim->Ring();
+      PutAside(fault, now_ns + kNoMemoryRetryNs);
+      return;
+    case PageOutcome::kLost:
+    case PageOutcome::kFailed:
+      PutAsideLonger(fault, kFirstLostRetryNs, kMaxLostRetryNs, now_ns);
+      return;
+    case PageOutcome::kGone:
+      return;
+  }
+}
+
+// True when the fault has been put aside to slow the VM down.
+bool FaultServer::Pace(Fault* fault, bool swapped, int64_t now_ns) {
+  if (fault->pacing_over) return false;
+  const bool began = fault->paced_since_ns != 0;
+  const bool grows = swapped || fault->kind == FaultMessage::Kind::kMissing;
+  const bool long_enough = began && now_ns - fault->paced_since_ns >= kMaxPaceNs;
+  if (grows && !long_enough && parts_.residency->MustPace()) {
+    if (!began) {
+      fault->paced_since_ns = now_ns;
+      Count(parts_.state->stats().paced_faults);
+    }
+    parts_.reclaim->Ring();
+    PutAside(*fault, now_ns + kPaceStepNs);
+    return true;
+  }
+  fault->pacing_over = true;
+  if (began) {
+    Count(parts_.state->stats().paced_ns, static_cast<uint64_t>(now_ns - fault->paced_since_ns));
+  }
+  return false;
+}
+
+void FaultServer::NoteServed(const Fault& fault, bool swapped, uint64_t zero_filled_before) {
+  Residency& residency = *parts_.residency;
+  if (swapped) {
+    parts_.state->stats().fault_latency.Add(MonotonicNs() - fault.read_ns);
+    residency.Add(1);
+  } else if (parts_.state->stats().zero_filled != zero_filled_before) {
+    Count(parts_.state->stats().zero_faults);
+    if (!residency.MustPace()) handler_.FillAhead(fault.page, kFillAheadPages);
+    const uint64_t filled = parts_.state->stats().zero_filled - zero_filled_before;
+    residency.Add(static_cast<int64_t>(filled));
+  }
+  if (residency.resident() > residency.target()) parts_.reclaim->Ring();
+}
+
+void FaultServer::PutAside(Fault fault, int64_t due_ns) {
+  if (aside_count_ == aside_.size()) {
+    parts_.memory->Wake({fault.page, 1});
+    return;
+  }
+  fault.due_ns = due_ns;
+  aside_[aside_count_++] = fault;
+}
+
+// Twice as long as the last time.
+void FaultServer::PutAsideLonger(Fault fault, int64_t first_ns, int64_t max_ns, int64_t now_ns) {
+  fault.backoff_ns = std::clamp(fault.backoff_ns * 2, first_ns, max_ns);
+  PutAside(fault, now_ns + fault.backoff_ns);
+}
+
+void FaultServer::ServeDue(int64_t now_ns) {
+  // Serving may put faults aside again: at the end, behind those still to be looked at.
+  const size_t waiting = aside_count_;
+  std::array<Fault, 256> due;
+  size_t due_count = 0;
+  size_t kept = 0;
+  for (size_t i = 0; i < waiting; ++i) {
+    if (aside_[i].due_ns <= now_ns) {
+      due[due_count++] = aside_[i];
+    } else {
+      aside_[kept++] = aside_[i];
+    }
+  }
+  aside_count_ = kept;
+  for (size_t i = 0; i < due_count; ++i) Serve(due[i], now_ns);
+}
+
+int64_t FaultServer::UntilNextDue(int64_t now_ns) const {
+  if (aside_count_ == 0) return -1;
+  int64_t next = INT64_MAX;
+  for (size_t i = 0; i < aside_count_; ++i) next = std::min(next, aside_[i].due_ns);
+  return std::max<int64_t>(0, next - now_ns);
+}
+
+}  // namespace ebb
