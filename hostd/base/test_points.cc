@@ -40,8 +40,8 @@ void SetTestPoint(const std::string& name, std::function<void()> action) {
 
 void ObserveTestPoints(TestPointObserver observer) { point_observer = observer; }
 
-void ReachTestPoint(const char* name) {
-  if (point_observer != nullptr) point_observer(name);
+void ReachTestPoint(const char* name, uint64_t what) {
+  if (point_observer != nullptr) point_observer(name, what);
   Points& points = AllPoints();
   if (!points.any.load(std::memory_order_relaxed)) return;
   std::function<void()> action;

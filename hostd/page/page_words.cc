@@ -43,7 +43,7 @@ std::atomic<uint64_t>& PageWords::WordOf(PageIndex page) const {
 std::optional<PageWord> PageWords::TryMove(PageIndex page, PageWord from, PageState to, SwapId id) {
   EBB_CHECK(IsLegalTransition(from.state(), to), "illegal page transition");
   EBB_CHECK(!IsOwned(from.state()), "an owned page is left, not taken");
-  EBB_TEST_POINT("word.move");
+  EBB_TEST_POINT("word.move", page.value);
   const PageWord next = from.MovedTo(to, id);
   uint64_t expected = from.bits();
   if (!WordOf(page).compare_exchange_strong(expected, next.bits(), std::memory_order_acq_rel)) {
@@ -53,7 +53,7 @@ std::optional<PageWord> PageWords::TryMove(PageIndex page, PageWord from, PageSt
 }
 
 PageWord PageWords::Leave(PageIndex page, PageState to, SwapId id) {
-  EBB_TEST_POINT("word.leave");
+  EBB_TEST_POINT("word.leave", page.value);
   // Only flags can change under an owner, so this loop ends after at most two retries.
   std::atomic<uint64_t>& word = WordOf(page);
   uint64_t bits = word.load(std::memory_order_acquire);
@@ -69,7 +69,7 @@ PageWord PageWords::Leave(PageIndex page, PageState to, SwapId id) {
 
 bool PageWords::TrySetWaiter(PageIndex page, PageWord owned) {
   EBB_CHECK(IsOwned(owned.state()), "only an owned page has waiters");
-  EBB_TEST_POINT("word.set_waiter");
+  EBB_TEST_POINT("word.set_waiter", page.value);
   uint64_t expected = owned.bits();
   return WordOf(page).compare_exchange_strong(expected, owned.WithWaiter().bits(),
                                               std::memory_order_acq_rel);
@@ -77,7 +77,7 @@ bool PageWords::TrySetWaiter(PageIndex page, PageWord owned) {
 
 bool PageWords::TrySetDiscarded(PageIndex page, PageWord owned) {
   EBB_CHECK(IsOwned(owned.state()), "only an owned page is marked for its owner");
-  EBB_TEST_POINT("word.set_discarded");
+  EBB_TEST_POINT("word.set_discarded", page.value);
   uint64_t expected = owned.bits();
   return WordOf(page).compare_exchange_strong(expected, owned.WithDiscarded().bits(),
                                               std::memory_order_acq_rel);

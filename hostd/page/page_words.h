@@ -23,7 +23,7 @@ class PageWords {
   uint64_t pages() const { return pages_; }
 
   PageWord Load(PageIndex page) const {
-    EBB_TEST_POINT("word.load");
+    EBB_TEST_POINT("word.load", page.value);
     return PageWord(WordOf(page).load(std::memory_order_acquire));
   }
 

@@ -15,7 +15,6 @@ SwapDescTable::Record& SwapDescTable::At(SwapId id) const {
 }
 
 std::optional<SwapId> SwapDescTable::Allocate(const SwapDesc& desc) {
-  EBB_TEST_POINT("record.allocate");
   SwapId id;
   if (free_ != 0) {
     id.value = free_;
@@ -28,6 +27,7 @@ std::optional<SwapId> SwapDescTable::Allocate(const SwapDesc& desc) {
   Record& record = At(id);
   const SwapLocation last(record.location.load(std::memory_order_relaxed));
   EBB_CHECK(last.tier() == TierKind::kFree, "allocating a record that is in use");
+  EBB_TEST_POINT("record.allocate", id.value);
   record.detail.store(desc.checksum, std::memory_order_relaxed);
   record.location.store(desc.location.WithGeneration(last.generation() + 1).bits(),
                         std::memory_order_release);
@@ -39,7 +39,7 @@ SwapId SwapDescTable::NextInList(SwapId id) const {
 }
 
 SwapDesc SwapDescTable::Load(SwapId id) const {
-  EBB_TEST_POINT("record.load");
+  EBB_TEST_POINT("record.load", id.value);
   const Record& record = At(id);
   SwapDesc desc;
   desc.location = SwapLocation(record.location.load(std::memory_order_acquire));
@@ -48,7 +48,7 @@ SwapDesc SwapDescTable::Load(SwapId id) const {
 }
 
 void SwapDescTable::Retire(SwapId id) {
-  EBB_TEST_POINT("record.retire");
+  EBB_TEST_POINT("record.retire", id.value);
   Record& record = At(id);
   EBB_CHECK(SwapLocation(record.location.load(std::memory_order_relaxed)).tier() != TierKind::kFree,
             "retiring a free record");

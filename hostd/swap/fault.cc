@@ -16,6 +16,7 @@ PageOutcome FaultHandler::Handle(PageIndex page, FaultMessage::Kind kind) {
 }
 
 PageOutcome FaultHandler::TryHandle(PageIndex page, FaultMessage::Kind kind) {
+  EBB_TEST_POINT("fault.begin");
   const PageWord word = state_->words().Load(page);
   EBB_TEST_POINT("fault.decided");
   switch (word.state()) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "hostd/base/clock.h"
+#include "hostd/base/test_points.h"
 #include "hostd/swap/discard.h"
 
 namespace ebb {
@@ -27,14 +28,18 @@ constexpr uint64_t kFillAheadPages = 15;
 bool FaultServer::ServePending(int64_t now_ns) {
   std::array<GuestMessage, kMessagesPerRead> messages;
   size_t count = 0;
+  DiscardOrder& discard_order = parts_.state->discard_order();
+  discard_order.BeginRead();
   parts_.memory->ReadMessages(messages, &count);
   // In the order they were read: a discard must not run after a later fault of its pages.
   for (size_t i = 0; i < count; ++i) Handle(messages[i], now_ns);
+  discard_order.EndRead();
   if (aside_count_ > 0) ServeDue(now_ns);
   return count > 0;
 }
 
 void FaultServer::Handle(const GuestMessage& message, int64_t now_ns) {
+  EBB_TEST_POINT("serve.message");
   switch (message.kind) {
     case FaultMessage::Kind::kRemove:
       DiscardPages(parts_.memory, parts_.state, message.range);
@@ -65,6 +70,7 @@ void FaultServer::Handle(const GuestMessage& message, int64_t now_ns) {
 }
 
 void FaultServer::Serve(Fault fault, int64_t now_ns) {
+  EBB_TEST_POINT("serve.fault");
   const PageState state = parts_.state->words().Load(fault.page).state();
   const bool swapped = state == PageState::kSwapped || state == PageState::kLost;
   const uint64_t zero_filled_before = parts_.state->stats().zero_filled;

@@ -80,6 +80,7 @@ ReclaimPlan Reclaim::Plan(int64_t now_ns, uint64_t once_target) {
 
 // Resident -> Cooling: the hand claims pages and zaps their PTEs.
 void Reclaim::Cool(uint64_t wanted, int64_t now_ns) {
+  EBB_TEST_POINT("reclaim.cool");
   const uint64_t pages = parts_.memory->pages();
   const uint64_t before = cooling_.pages;
   const uint64_t scan = std::min(pages, kScanStepPages);
@@ -116,6 +117,7 @@ void Reclaim::CoolRun(PageRange run, int64_t now_ns) {
 
 // Cooling -> Guarded, for cohorts that have cooled since before `cooled_before_ns`.
 void Reclaim::Guard(uint64_t wanted, int64_t cooled_before_ns) {
+  EBB_TEST_POINT("reclaim.guard");
   const uint64_t before = guarded_.pages;
   while (!cooling_.cohorts.empty() && cooling_.cohorts.front().since_ns <= cooled_before_ns &&
          guarded_.pages - before < wanted) {
@@ -182,6 +184,14 @@ void Reclaim::GiveUp() {
     while (!queue->cohorts.empty()) parts_.sink->Submit({}, queue->Pop().pages);
   }
   parts_.residency->SetReady(0);
+}
+
+std::vector<Reclaim::Cohort> Reclaim::Queued() const {
+  std::vector<Cohort> queued;
+  for (const Queue* queue : {&cooling_, &guarded_, &ready_}) {
+    queued.insert(queued.end(), queue->cohorts.begin(), queue->cohorts.end());
+  }
+  return queued;
 }
 
 Reclaim::Status Reclaim::status() const {

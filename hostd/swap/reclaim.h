@@ -60,12 +60,15 @@ class Reclaim {
   };
   Status status() const;
 
- private:
   // Pages of one run that entered a state together, ascending.
   struct Cohort {
     std::vector<ClaimedPage> pages;
-    int64_t since_ns = 0;
+    int64_t since_ns = 0;  // Guarded and ready: when the protection was in place
   };
+  // All claimed pages: cooling, guarded, ready. Only on the thread that runs passes.
+  std::vector<Cohort> Queued() const;
+
+ private:
   // A queue of cohorts that knows how many pages it holds.
   struct Queue {
     std::deque<Cohort> cohorts;
@@ -89,7 +92,7 @@ class Reclaim {
   Inflow inflow_;
   PageIndex hand_;
   Queue cooling_;
-  Queue guarded_;  // since_ns: when the protection was in place
+  Queue guarded_;
   Queue ready_;
   std::atomic<uint64_t> reserve_target_{0};
 };

@@ -11,6 +11,7 @@ StorePages::StorePages(GuestMemory* memory, SwapState* state)
 
 void StorePages::Run(std::span<const ClaimedPage> guarded, std::vector<StoredPage>* stored,
                      std::vector<ClaimedPage>* give_back) {
+  const uint64_t reads = state_->discard_order().ReadsBegun();
   const std::vector<ClaimedPage> claimed = Claim(guarded);
   if (claimed.empty()) return;
   const PageRange span = {claimed.front().page,
@@ -30,6 +31,16 @@ void StorePages::Run(std::span<const ClaimedPage> guarded, std::vector<StoredPag
       give_back->push_back(page);
     }
   }
+  if (!state_->discard_order().Handled(reads)) Forget(stored, give_back);
+}
+
+// Their copies may be younger than a discard that is still to come.
+void StorePages::Forget(std::vector<StoredPage>* stored, std::vector<ClaimedPage>* give_back) {
+  for (const StoredPage& page : *stored) {
+    state_->table().Retire(page.id);
+    give_back->push_back(page.claim);
+  }
+  stored->clear();
 }
 
 std::vector<ClaimedPage> StorePages::Claim(std::span<const ClaimedPage> guarded) {

@@ -20,13 +20,14 @@ class StorePages {
   StorePages(GuestMemory* memory, SwapState* state);
 
   // `guarded`: pages past their barrier, ascending, of one run. Every one of them that is still
-  // claimed ends in `stored` (with its record complete) or in `give_back`; both are appended to.
+  // claimed ends in `stored` (with its record complete) or in `give_back`; both are empty at first.
   void Run(std::span<const ClaimedPage> guarded, std::vector<StoredPage>* stored,
            std::vector<ClaimedPage>* give_back);
 
  private:
   std::vector<ClaimedPage> Claim(std::span<const ClaimedPage> guarded);
   std::optional<SwapId> Store(const ClaimedPage& page);
+  void Forget(std::vector<StoredPage>* stored, std::vector<ClaimedPage>* give_back);
 
   GuestMemory* memory_;
   SwapState* state_;

@@ -51,6 +51,29 @@ TEST_F(StorePagesTest, UntouchedPageIsStoredWithACompleteRecord) {
   EXPECT_EQ(copy, ContentOf(3));
 }
 
+// The guest may have written to it since QEMU was told that the discard is known.
+TEST_F(StorePagesTest, PageIsRefusedWhileADiscardThatWasReadIsNotHandled) {
+  const ClaimedPage guarded = Guard(3);
+  state_->discard_order().BeginRead();
+  RunOn({guarded});
+  state_->ReapRetired();
+  ExpectRefused(3);
+}
+
+TEST_F(StorePagesTest, ReadThatBeganAfterThePageWasClaimedIsNotWaitedFor) {
+  const ClaimedPage guarded = Guard(3);
+  memory_.BeforeNext(GuestOp::kRead, [&] { state_->discard_order().BeginRead(); });
+  RunOn({guarded});
+  EXPECT_EQ(stored_.size(), 1u);
+}
+
+TEST_F(StorePagesTest, HandledDiscardsHoldNothingUp) {
+  state_->discard_order().BeginRead();
+  state_->discard_order().EndRead();
+  RunOn({Guard(3)});
+  EXPECT_EQ(stored_.size(), 1u);
+}
+
 TEST_F(StorePagesTest, StoringLeavesThePageInPlace) {
   RunOn({Guard(3)});
   EXPECT_FALSE(memory_.Look({3}).hole);
