@@ -6,6 +6,8 @@
 #include <ctime>
 #include <string>
 
+#include "hostd/base/wait_checks.h"
+
 namespace ebb {
 namespace {
 
@@ -24,6 +26,7 @@ const char* LevelName(LogLevel level) {
 }  // namespace
 
 void LogLine(LogLevel level, std::string_view text) {
+  MayWait("for whoever reads stderr");
   timespec now;
   clock_gettime(CLOCK_REALTIME, &now);
   tm parts;
