@@ -15,6 +15,7 @@
 
 #include "hostd/base/unique_fd.h"
 #include "hostd/base/units.h"
+#include "hostd/base/wait_checks.h"
 #include "hostd/os/os_result.h"
 
 namespace ebb {
@@ -48,6 +49,7 @@ void EnterThreadRole(const char* name, ThreadRole role) {
 
 void InterruptAndJoin(std::thread& thread, const std::atomic<bool>& ended) {
   if (!thread.joinable()) return;
+  MayWait("for a thread to end");
   constexpr int kInterrupt = SIGURG;  // ignored by default, so a late one does no harm
   struct sigaction action = {};
   action.sa_handler = [](int) {};  // without SA_RESTART: the read fails and the thread looks up
@@ -75,6 +77,7 @@ absl::Status ProtectDaemon() {
   // With autogroups nice counts only inside a session; this gives ebbd's session the weight too.
   // Measured on a busy host: the fault thread waited for a CPU half as long. Absent in some
   // kernels.
+  MayWait("for /proc");
   const UniqueFd autogroup(open("/proc/self/autogroup", O_WRONLY | O_CLOEXEC));
   if (autogroup.valid()) {
     const std::string nice = std::to_string(kFaultNice);
@@ -82,6 +85,7 @@ absl::Status ProtectDaemon() {
   }
   // ONFAULT: the pool's mapping is as large as the VM and filled only as far as it is used.
   if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0) return ErrnoStatus("mlockall");
+  MayWait("for /proc");
   UniqueFd adjust(open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC));
   if (!adjust.valid() || write(adjust.get(), "-1000", 5) != 5) {
     return ErrnoStatus("setting oom_score_adj to -1000");

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "hostd/base/clock.h"
+#include "hostd/base/wait_checks.h"
 #include "hostd/swap/discard.h"
 
 namespace ebb {
@@ -25,6 +26,7 @@ constexpr uint64_t kFillAheadPages = 15;
 }  // namespace
 
 bool FaultServer::ServePending(int64_t now_ns) {
+  const FaultPath fault_path;
   std::array<GuestMessage, kMessagesPerRead> messages;
   size_t count = 0;
   parts_.memory->ReadMessages(messages, &count);
@@ -86,6 +88,8 @@ void FaultServer::Serve(Fault fault, int64_t now_ns) {
       PutAside(fault, now_ns + kNoMemoryRetryNs);
       return;
     case PageOutcome::kLost:
+      parts_.reclaim->Ring();  // it has a loss to report
+      [[fallthrough]];
     case PageOutcome::kFailed:
       PutAsideLonger(fault, kFirstLostRetryNs, kMaxLostRetryNs, now_ns);
       return;

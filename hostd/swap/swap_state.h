@@ -6,6 +6,7 @@
 
 #include "hostd/page/page_words.h"
 #include "hostd/page/swap_desc_table.h"
+#include "hostd/swap/loss_notices.h"
 #include "hostd/swap/swap_stats.h"
 #include "hostd/tiers/pool/pool.h"
 
@@ -28,6 +29,7 @@ class SwapState {
   SwapDescTable& table() { return table_; }
   Pool& pool() { return pool_; }
   SwapStats& stats() { return stats_; }
+  LossNotices& losses() { return losses_; }
 
   // Frees the storage of retired records. Reclaim thread only.
   void ReapRetired();
@@ -37,6 +39,7 @@ class SwapState {
   SwapDescTable table_;
   Pool pool_;
   SwapStats stats_;
+  LossNotices losses_;
 };
 
 }  // namespace ebb
