@@ -55,6 +55,7 @@ class CondVar {
   void Wait(Mutex& mutex) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
     mutex.order_.BeforeWait();
     std::unique_lock<std::mutex> lock(mutex.mutex_, std::adopt_lock);
+    // style-ok(wait): BeforeWait has looked
     condition_.wait(lock);
     lock.release();
   }
@@ -62,6 +63,7 @@ class CondVar {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
     mutex.order_.BeforeWait();
     std::unique_lock<std::mutex> lock(mutex.mutex_, std::adopt_lock);
+    // style-ok(wait): BeforeWait has looked
     condition_.wait_for(lock, timeout);
     lock.release();
   }

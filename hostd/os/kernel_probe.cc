@@ -64,6 +64,7 @@ struct Command {
     if (command.kind == Command::kWrite) *page = 'w';
     if (command.kind == Command::kRead) answer = *page;
     if (command.kind == Command::kDiscard) {
+      // style-ok(wait): the child's loop
       madvise(const_cast<char*>(page), kPageBytes, MADV_DONTNEED);
     }
     // style-ok(wait): the child's loop

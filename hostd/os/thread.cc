@@ -49,15 +49,16 @@ void EnterThreadRole(const char* name, ThreadRole role) {
 
 void InterruptAndJoin(std::thread& thread, const std::atomic<bool>& ended) {
   if (!thread.joinable()) return;
-  MayWait("for a thread to end");
   constexpr int kInterrupt = SIGURG;  // ignored by default, so a late one does no harm
   struct sigaction action = {};
   action.sa_handler = [](int) {};  // without SA_RESTART: the read fails and the thread looks up
   sigaction(kInterrupt, &action, nullptr);
+  MayWait("for a thread to end");
   while (!ended.load()) {
     pthread_kill(thread.native_handle(), kInterrupt);
     std::this_thread::yield();
   }
+  // style-ok(wait): it has ended
   thread.join();
 }
 
