@@ -15,6 +15,7 @@
 #include "hostd/base/clock.h"
 #include "hostd/base/log.h"
 #include "hostd/base/status_macros.h"
+#include "hostd/base/wait_checks.h"
 #include "hostd/control/control_server.h"
 #include "hostd/os/kernel_probe.h"
 #include "hostd/os/listen_socket.h"
@@ -100,6 +101,7 @@ absl::Status Run(const Options& options) {
   }
 
   std::error_code error;
+  ebb::MayWait("for the runtime folder");
   std::filesystem::create_directories(options.runtime_dir, error);
   if (error) {
     return absl::PermissionDeniedError("creating " + options.runtime_dir + ": " + error.message());

@@ -6,6 +6,8 @@
 #include <ctime>
 #include <string>
 
+#include "hostd/base/wait_checks.h"
+
 namespace ebb {
 namespace {
 
@@ -24,6 +26,7 @@ const char* LevelName(LogLevel level) {
 }  // namespace
 
 void LogLine(LogLevel level, std::string_view text) {
+  MayWait("for whoever reads stderr");  // also where formatting a line would be the first mistake
   timespec now;
   clock_gettime(CLOCK_REALTIME, &now);
   tm parts;
@@ -33,6 +36,7 @@ void LogLine(LogLevel level, std::string_view text) {
   std::string line = absl::StrFormat("%s.%03dZ %s ", time, now.tv_nsec / 1000000, LevelName(level));
   line.append(text).push_back('\n');
   // One write keeps lines of different threads whole; nothing can be done if stderr is gone.
+  // style-ok(wait): the first line has asked
   [[maybe_unused]] ssize_t written = write(STDERR_FILENO, line.data(), line.size());
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // One line per event on stderr, "<time> <level> <text>", for the journal or a terminal.
-// Thread-safe. Never called on the fault path except where a VM is about to be held.
+// Thread-safe. Waits for whoever reads stderr, so never on the fault path and never under a lock.
 #pragma once
 
 #include <string_view>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // std::mutex with clang's thread-safety annotations. Not absl::Mutex: as packaged by Debian it
-// makes ThreadSanitizer report races in correct programs.
+// makes ThreadSanitizer report races in correct programs. All locking of the daemon goes through
+// here, so that the wait checks see it (docs/LOCKING.md).
 #pragma once
 
 #include <chrono>
@@ -8,17 +9,29 @@
 #include <mutex>
 
 #include "absl/base/thread_annotations.h"
+#include "hostd/base/lock_order.h"
 
 namespace ebb {
 
 class ABSL_LOCKABLE Mutex {
  public:
-  void Lock() ABSL_EXCLUSIVE_LOCK_FUNCTION() { mutex_.lock(); }
-  void Unlock() ABSL_UNLOCK_FUNCTION() { mutex_.unlock(); }
+  // Without a name it has no place in the order of locks; every one of the daemon has one.
+  Mutex() : Mutex(nullptr) {}
+  explicit Mutex(const char* name) : order_(name) {}
+
+  void Lock() ABSL_EXCLUSIVE_LOCK_FUNCTION() {
+    order_.BeforeLock();
+    mutex_.lock();
+  }
+  void Unlock() ABSL_UNLOCK_FUNCTION() {
+    mutex_.unlock();
+    order_.AfterUnlock();
+  }
 
  private:
   friend class CondVar;
   std::mutex mutex_;
+  [[no_unique_address]] const LockOrder order_;
 };
 
 class ABSL_SCOPED_LOCKABLE MutexLock {
@@ -38,15 +51,19 @@ class CondVar {
  public:
   void NotifyAll() { condition_.notify_all(); }
 
-  // Both may return early; callers loop on their condition.
+  // Both may return early; callers loop on their condition. They hold no other lock.
   void Wait(Mutex& mutex) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
+    mutex.order_.BeforeWait();
     std::unique_lock<std::mutex> lock(mutex.mutex_, std::adopt_lock);
+    // style-ok(wait): BeforeWait has looked
     condition_.wait(lock);
     lock.release();
   }
   void WaitFor(Mutex& mutex, std::chrono::nanoseconds timeout)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
+    mutex.order_.BeforeWait();
     std::unique_lock<std::mutex> lock(mutex.mutex_, std::adopt_lock);
+    // style-ok(wait): BeforeWait has looked
     condition_.wait_for(lock, timeout);
     lock.release();
   }

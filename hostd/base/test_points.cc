@@ -8,12 +8,13 @@
 #include <utility>
 
 #include "hostd/base/mutex.h"
+#include "hostd/base/wait_checks.h"
 
 namespace ebb {
 namespace {
 
 struct Points {
-  Mutex mutex;
+  Mutex mutex{"test points"};
   std::map<std::string, std::function<void()>> actions ABSL_GUARDED_BY(mutex);
   std::atomic<bool> any{false};
 };
@@ -41,6 +42,7 @@ void SetTestPoint(const std::string& name, std::function<void()> action) {
 void ObserveTestPoints(TestPointObserver observer) { point_observer = observer; }
 
 void ReachTestPoint(const char* name, uint64_t what) {
+  const AnotherThreadsWork of_the_test;
   if (point_observer != nullptr) point_observer(name, what);
   Points& points = AllPoints();
   if (!points.any.load(std::memory_order_relaxed)) return;

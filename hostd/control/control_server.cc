@@ -20,6 +20,7 @@
 #include "hostd/base/clock.h"
 #include "hostd/base/status_macros.h"
 #include "hostd/base/units.h"
+#include "hostd/base/wait_checks.h"
 #include "hostd/control/routes.h"
 #include "hostd/os/listen_socket.h"
 
@@ -155,6 +156,7 @@ void ControlServer::State::Run() {
   while (true) {
     // Failing is returning early: everything below asks again.
     fds[0].revents = 0;
+    MayWait("for clients");
     poll(fds, std::size(fds), PollTimeoutMs(MonotonicNs()));
     if (fds[0].revents != 0) break;
     CutOffSlowClients(MonotonicNs());
@@ -222,6 +224,7 @@ ControlServer::~ControlServer() {
   // The name first: a client that comes now is told that nobody is there, instead of waiting.
   state_->socket.RemoveName();
   eventfd_write(state_->stop.get(), 1);
+  MayWait("for the control thread");
   state_->thread.join();
 }
 

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <string>
 
+#include "hostd/base/wait_checks.h"
 #include "hostd/os/os_result.h"
 
 namespace ebb {
@@ -31,6 +32,7 @@ absl::StatusOr<MemfdInfo> InspectMemfd(int fd) {
 
 absl::Status CheckIsUserfaultfd(int fd) {
   std::error_code error;
+  MayWait("for /proc");
   const auto target = std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(fd), error);
   if (error || target != "anon_inode:[userfaultfd]") {
     return absl::InvalidArgumentError("the first descriptor is not a userfaultfd");

@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "absl/strings/str_format.h"
+#include "hostd/base/wait_checks.h"
 #include "hostd/os/process.h"
 
 namespace ebb {
@@ -21,6 +22,7 @@ std::set<std::string> DisksOf(int pid) {
   int looked_at = 0;
   std::set<std::string> disks;
   std::error_code error;
+  MayWait("for /proc");
   for (const auto& entry :
        std::filesystem::directory_iterator(absl::StrFormat("/proc/%d/fd", pid), error)) {
     if (++looked_at > kMaxFiles) break;

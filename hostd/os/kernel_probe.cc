@@ -22,6 +22,7 @@
 
 #include "hostd/base/status_macros.h"
 #include "hostd/base/units.h"
+#include "hostd/base/wait_checks.h"
 #include "hostd/os/process.h"
 #include "hostd/os/qemu_memory.h"
 #include "hostd/os/unix_socket.h"
@@ -56,14 +57,17 @@ struct Command {
   const auto hva = reinterpret_cast<uint64_t>(memory);
   if (!SendPacket(socket, std::as_bytes(std::span(&hva, 1)), std::span(&uffd, 1)).ok()) _exit(1);
 
+  // style-ok(wait): the child's loop; it has no part in the daemon
   for (Command command; read(socket, &command, sizeof command) == sizeof command;) {
     volatile char* page = memory + command.page * kPageBytes;
     char answer = 0;
     if (command.kind == Command::kWrite) *page = 'w';
     if (command.kind == Command::kRead) answer = *page;
     if (command.kind == Command::kDiscard) {
+      // style-ok(wait): the child's loop
       madvise(const_cast<char*>(page), kPageBytes, MADV_DONTNEED);
     }
+    // style-ok(wait): the child's loop
     if (write(socket, &answer, 1) != 1) break;
   }
   _exit(0);
@@ -75,6 +79,7 @@ class Probe {
   static absl::StatusOr<std::unique_ptr<Probe>> Start(int device);
   ~Probe() {
     kill(child_, SIGKILL);
+    MayWait("for the probe's child");
     waitpid(child_, nullptr, 0);
   }
 
@@ -93,10 +98,12 @@ class Probe {
 
   void Ask(Command::Kind kind, PageIndex page) {
     const Command command = {kind, static_cast<uint8_t>(page.value)};
+    MayWait("for the probe's child");
     [[maybe_unused]] ssize_t sent = write(socket_.get(), &command, sizeof command);
   }
   bool Answers(int timeout_ms, char* answer) {
     pollfd wait = {socket_.get(), POLLIN, 0};
+    MayWait("for the probe's child");
     return poll(&wait, 1, timeout_ms) == 1 && read(socket_.get(), answer, 1) == 1;
   }
   // Waits for one message; kUnknown when none comes.
@@ -134,6 +141,7 @@ absl::Status Probe::ConnectMemory(UniqueFd memfd) {
   pollfd wait = {socket_.get(), POLLIN, 0};
   uint64_t hva = 0;
   ReceivedPacket packet;
+  MayWait("for the probe's child");
   if (poll(&wait, 1, kAnswerTimeoutMs) != 1 ||
       ReceivePacket(socket_.get(), std::as_writable_bytes(std::span(&hva, 1)), 1, &packet) !=
           OsResult::kDone ||
@@ -154,6 +162,7 @@ GuestMessage Probe::NextMessage() {
   pollfd wait = {memory_->message_fd(), POLLIN, 0};
   std::array<GuestMessage, 1> messages;
   size_t count = 0;
+  MayWait("for the probe's child");
   if (poll(&wait, 1, kAnswerTimeoutMs) == 1) memory_->ReadMessages(messages, &count);
   return count == 1 ? messages[0] : GuestMessage{};
 }
@@ -256,6 +265,7 @@ absl::Status Probe::CheckAll() {
 }  // namespace
 
 absl::StatusOr<UniqueFd> OpenUserfaultfdDevice() {
+  MayWait("for a device to open");
   UniqueFd fd(open("/dev/userfaultfd", O_RDWR | O_CLOEXEC));
   if (!fd.valid()) return ErrnoStatus("opening /dev/userfaultfd (Linux 6.1 or newer, as root)");
   return fd;

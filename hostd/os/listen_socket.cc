@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "hostd/base/status_macros.h"
+#include "hostd/base/wait_checks.h"
 #include "hostd/os/os_result.h"
 
 namespace ebb {
@@ -31,6 +32,7 @@ absl::Status RemoveDeadSocket(const std::string& path, SocketType type,
   // Non-blocking: EAGAIN means a full backlog, which is a living server too.
   const UniqueFd probe(NewUnixSocket(type));
   if (!probe.valid()) return ErrnoStatus("socket");
+  MayWait("for a peer that listens");
   if (connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 ||
       errno != ECONNREFUSED) {
     return absl::AlreadyExistsError(absl::StrCat(path, " is in use; is another ebbd running?"));

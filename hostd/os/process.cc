@@ -21,6 +21,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
+#include "hostd/base/wait_checks.h"
 #include "hostd/os/os_result.h"
 
 namespace ebb {
@@ -29,6 +30,7 @@ namespace {
 std::vector<int> AllPids() {
   std::vector<int> pids;
   std::error_code ignored;
+  MayWait("for /proc");
   for (const auto& entry : std::filesystem::directory_iterator("/proc", ignored)) {
     int pid;
     if (absl::SimpleAtoi(entry.path().filename().c_str(), &pid)) pids.push_back(pid);
@@ -53,6 +55,7 @@ bool IsOff(const std::string& word) { return word.empty() || word == "never" || 
 }  // namespace
 
 std::optional<std::string> ReadFile(const std::string& path) {
+  MayWait("for a file");
   std::ifstream file(path);
   if (!file) return std::nullopt;
   return std::string(std::istreambuf_iterator<char>(file), {});
@@ -76,6 +79,7 @@ std::vector<std::string> CommandLine(int pid) {
 std::vector<std::string> OpenFiles(int pid) {
   std::vector<std::string> files;
   std::error_code error;
+  MayWait("for /proc");
   for (const auto& entry :
        std::filesystem::directory_iterator(absl::StrFormat("/proc/%d/fd", pid), error)) {
     const auto target = std::filesystem::read_symlink(entry.path(), error);
@@ -85,6 +89,7 @@ std::vector<std::string> OpenFiles(int pid) {
 }
 
 std::optional<uint64_t> StatusBytes(int pid, const std::string& field) {
+  MayWait("for /proc");
   std::ifstream status(absl::StrFormat("/proc/%d/status", pid));
   const std::string prefix = field + ":";
   for (std::string line; std::getline(status, line);) {
@@ -96,6 +101,7 @@ std::optional<uint64_t> StatusBytes(int pid, const std::string& field) {
 
 std::vector<Vma> MemoryMap(int pid) {
   std::vector<Vma> vmas;
+  MayWait("for QEMU's memory map");
   std::ifstream maps(absl::StrFormat("/proc/%d/maps", pid));
   for (std::string line; std::getline(maps, line);) {
     Vma vma;
@@ -116,6 +122,7 @@ std::vector<Vma> MemoryMap(int pid) {
 }
 
 bool HugePagesForbidden(int pid, const FileId& file) {
+  MayWait("for QEMU's memory map");
   std::ifstream smaps(absl::StrFormat("/proc/%d/smaps", pid));
   bool found = false;
   bool ours = false;
@@ -149,6 +156,7 @@ std::vector<FileUser> HoldersOf(const std::vector<FileId>& files) {
   std::vector<FileUser> holders;
   std::error_code error;
   for (const int pid : AllPids()) {
+    MayWait("for /proc");
     for (const auto& entry :
          std::filesystem::directory_iterator(absl::StrFormat("/proc/%d/fd", pid), error)) {
       struct statx info;
@@ -167,6 +175,7 @@ bool RunsNestedGuests(int pid) {
   // One folder a VM, named PID-FD; Documentation/virt/kvm, since Linux 5.14.
   const std::string prefix = absl::StrFormat("%d-", pid);
   std::error_code error;
+  MayWait("for /sys");
   for (const auto& entry : std::filesystem::directory_iterator("/sys/kernel/debug/kvm", error)) {
     if (entry.path().filename().string().compare(0, prefix.size(), prefix) != 0) continue;
     uint64_t runs;
@@ -201,6 +210,7 @@ std::optional<uint64_t> CgroupSwapMax(int pid) {
 }
 
 uint64_t HostAvailableBytes() {
+  MayWait("for /proc");
   std::ifstream meminfo("/proc/meminfo");
   uint64_t kib;
   for (std::string line; std::getline(meminfo, line);) {
@@ -214,6 +224,7 @@ std::optional<std::string> ShmemHugePageSetting() {
   const std::string general = ChosenWord(ReadFile(base + "shmem_enabled").value_or(""));
   if (!IsOff(general)) return "shmem_enabled=" + general;
   std::error_code error;
+  MayWait("for /sys");
   for (const auto& entry : std::filesystem::directory_iterator(base, error)) {
     const std::string size = entry.path().filename().string();
     if (size.compare(0, 10, "hugepages-") != 0) continue;

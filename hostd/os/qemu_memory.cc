@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "hostd/base/wait_checks.h"
 
 namespace ebb {
 namespace {
@@ -25,6 +26,7 @@ constexpr uint64_t kPagemapUffdWp = uint64_t{1} << 57;
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<QemuMemory>> QemuMemory::Open(Handles handles, RamLayout layout) {
+  MayWait("for /proc");
   UniqueFd pagemap(
       open(absl::StrFormat("/proc/%d/pagemap", handles.pid).c_str(), O_RDONLY | O_CLOEXEC));
   if (!pagemap.valid()) return ErrnoStatus("opening QEMU's pagemap");
@@ -85,6 +87,7 @@ OsResult QemuMemory::ReadPtes(PageRange run, std::span<PteState> states) {
   std::array<uint64_t, 512> raw;
   for (uint64_t done = 0; done < run.count;) {
     const uint64_t count = std::min<uint64_t>(raw.size(), run.count - done);
+    // style-ok(wait): one of the operations on pages
     const ssize_t bytes = pread(pagemap_.get(), raw.data(), count * sizeof(uint64_t),
                                 static_cast<off_t>((first + done) * sizeof(uint64_t)));
     // pagemap reads nothing once QEMU's memory map is gone.
@@ -101,6 +104,7 @@ OsResult QemuMemory::ReadPtes(PageRange run, std::span<PteState> states) {
 
 OsResult QemuMemory::Read(PageIndex page, std::byte* content) {
   const RamLayout::Place place = layout_.Find(page);
+  // style-ok(wait): one of the operations on pages
   const ssize_t bytes = pread(memfds_[place.mapping->memfd].get(), content, kPageBytes,
                               static_cast<off_t>(place.file_offset()));
   if (bytes == static_cast<ssize_t>(kPageBytes)) return OsResult::kDone;
@@ -109,6 +113,7 @@ OsResult QemuMemory::Read(PageIndex page, std::byte* content) {
 
 OsResult QemuMemory::Punch(PageRange run) {
   const RamLayout::Place place = layout_.Find(run.first);
+  // style-ok(wait): one of the operations on pages
   return fallocate(memfds_[place.mapping->memfd].get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                    static_cast<off_t>(place.file_offset()),
                    static_cast<off_t>(PagesToBytes(run.count))) == 0

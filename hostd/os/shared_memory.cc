@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_format.h"
 #include "hostd/base/units.h"
+#include "hostd/base/wait_checks.h"
 #include "hostd/os/os_result.h"
 
 #ifndef MADV_POPULATE_WRITE
@@ -42,10 +43,12 @@ SharedMemory::~SharedMemory() {
 }
 
 bool SharedMemory::Populate(uint64_t offset, uint64_t bytes) {
+  MayWait("for memory of the host");
   return madvise(data_ + offset, bytes, MADV_POPULATE_WRITE) == 0;
 }
 
 void SharedMemory::Free(uint64_t offset, uint64_t bytes) {
+  MayWait("for the kernel to free memory");
   fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
             static_cast<off_t>(bytes));
 }
@@ -57,6 +60,7 @@ uint64_t SharedMemory::allocated_bytes() const {
 }
 
 absl::StatusOr<UniqueFd> SharedMemory::OpenReadOnly() const {
+  MayWait("for /proc");
   UniqueFd fd(open(absl::StrFormat("/proc/self/fd/%d", fd_.get()).c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd.valid()) return ErrnoStatus("re-opening a state memfd read-only");
   return fd;

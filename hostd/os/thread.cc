@@ -15,6 +15,7 @@
 
 #include "hostd/base/unique_fd.h"
 #include "hostd/base/units.h"
+#include "hostd/base/wait_checks.h"
 #include "hostd/os/os_result.h"
 
 namespace ebb {
@@ -52,10 +53,12 @@ void InterruptAndJoin(std::thread& thread, const std::atomic<bool>& ended) {
   struct sigaction action = {};
   action.sa_handler = [](int) {};  // without SA_RESTART: the read fails and the thread looks up
   sigaction(kInterrupt, &action, nullptr);
+  MayWait("for a thread to end");
   while (!ended.load()) {
     pthread_kill(thread.native_handle(), kInterrupt);
     std::this_thread::yield();
   }
+  // style-ok(wait): it has ended
   thread.join();
 }
 
@@ -75,6 +78,7 @@ absl::Status ProtectDaemon() {
   // With autogroups nice counts only inside a session; this gives ebbd's session the weight too.
   // Measured on a busy host: the fault thread waited for a CPU half as long. Absent in some
   // kernels.
+  MayWait("for /proc");
   const UniqueFd autogroup(open("/proc/self/autogroup", O_WRONLY | O_CLOEXEC));
   if (autogroup.valid()) {
     const std::string nice = std::to_string(kFaultNice);
@@ -82,6 +86,7 @@ absl::Status ProtectDaemon() {
   }
   // ONFAULT: the pool's mapping is as large as the VM and filled only as far as it is used.
   if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0) return ErrnoStatus("mlockall");
+  MayWait("for /proc");
   UniqueFd adjust(open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC));
   if (!adjust.valid() || write(adjust.get(), "-1000", 5) != 5) {
     return ErrnoStatus("setting oom_score_adj to -1000");

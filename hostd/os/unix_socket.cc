@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_format.h"
 #include "hostd/base/status_macros.h"
+#include "hostd/base/wait_checks.h"
 
 namespace ebb {
 namespace {
@@ -38,6 +39,7 @@ absl::StatusOr<UniqueFd> ConnectUnix(const std::string& path, SocketType type) {
   EBB_ASSIGN_OR_RETURN(const sockaddr_un address, UnixAddress(path));
   UniqueFd fd = NewUnixSocket(type);
   if (!fd.valid()) return ErrnoStatus("socket");
+  MayWait("for a peer that listens");
   if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
     return ErrnoStatus("connecting to " + path);
   }
@@ -45,6 +47,7 @@ absl::StatusOr<UniqueFd> ConnectUnix(const std::string& path, SocketType type) {
 }
 
 absl::StatusOr<UniqueFd> AcceptUnix(int listener) {
+  // style-ok(wait): called when a connection is there, on a listener that does not block
   UniqueFd fd(accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
   if (!fd.valid()) return ErrnoStatus("accept");
   return fd;
@@ -74,6 +77,7 @@ absl::Status SendPacket(int socket, std::span<const std::byte> packet, std::span
     header->cmsg_len = CMSG_LEN(fds.size_bytes());
     std::memcpy(CMSG_DATA(header), fds.data(), fds.size_bytes());
   }
+  MayWait("for a peer");  // not with these flags, but nobody talks to one as an owner
   const ssize_t sent = sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
   if (sent != static_cast<ssize_t>(packet.size())) return ErrnoStatus("sending a packet");
   return absl::OkStatus();
@@ -107,6 +111,7 @@ OsResult ReceivePacket(int socket, std::span<std::byte> buffer, size_t max_fds,
   message.msg_iovlen = 1;
   message.msg_control = control;
   message.msg_controllen = sizeof control;
+  MayWait("for a peer");
   const ssize_t bytes = recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
   if (bytes < 0) return ErrnoIsTransient() ? OsResult::kRetry : OsResult::kGone;
 
@@ -125,6 +130,7 @@ OsResult ReceivePacket(int socket, std::span<std::byte> buffer, size_t max_fds,
 }
 
 OsResult WriteSome(int socket, std::span<const char> bytes, size_t* written) {
+  MayWait("for a peer");
   const ssize_t sent = send(socket, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
   *written = sent > 0 ? static_cast<size_t>(sent) : 0;
   if (sent >= 0) return OsResult::kDone;
@@ -132,6 +138,7 @@ OsResult WriteSome(int socket, std::span<const char> bytes, size_t* written) {
 }
 
 OsResult ReadSome(int socket, std::span<char> bytes, size_t* read) {
+  MayWait("for a peer");
   const ssize_t received = recv(socket, bytes.data(), bytes.size(), MSG_DONTWAIT);
   *read = received > 0 ? static_cast<size_t>(received) : 0;
   if (received > 0) return OsResult::kDone;

@@ -100,6 +100,7 @@ OsResult Userfaultfd::Read(std::span<FaultMessage> messages, size_t* count) {
   *count = 0;
   std::array<uffd_msg, 32> raw;
   const size_t wanted = std::min(messages.size(), raw.size());
+  // style-ok(wait): EnableApi has checked that it does not block
   const ssize_t bytes = read(fd_.get(), raw.data(), wanted * sizeof(uffd_msg));
   if (bytes < 0) return ResultFromErrno();
   if (bytes == 0) return OsResult::kGone;

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "hostd/base/check.h"
+#include "hostd/base/wait_checks.h"
 
 namespace ebb {
 
@@ -16,22 +17,26 @@ WakeEvent::WakeEvent() : fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
 void WakeEvent::Set() {
   const uint64_t one = 1;
   // Fails only when the counter is full, and then the reader is woken anyway.
+  // style-ok(wait): does not block
   [[maybe_unused]] ssize_t written = write(fd_.get(), &one, sizeof one);
 }
 
 void WakeEvent::Clear() {
   uint64_t count;
+  // style-ok(wait): does not block
   [[maybe_unused]] ssize_t bytes = read(fd_.get(), &count, sizeof count);
 }
 
 bool IsReadable(int fd) {
   pollfd wait = {fd, POLLIN, 0};
+  // style-ok(wait): only looks
   return poll(&wait, 1, 0) == 1;
 }
 
 PollResult WaitReadable(int fd, const WakeEvent& event, int64_t timeout_ns) {
   pollfd fds[2] = {{fd, POLLIN, 0}, {event.fd(), POLLIN, 0}};
   timespec timeout = {timeout_ns / 1000000000, timeout_ns % 1000000000};
+  MayWait("for a descriptor");
   ppoll(fds, 2, timeout_ns < 0 ? nullptr : &timeout, nullptr);
   return {(fds[0].revents & (POLLIN | POLLERR | POLLHUP)) != 0, (fds[1].revents & POLLIN) != 0};
 }

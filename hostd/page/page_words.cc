@@ -2,6 +2,7 @@
 #include "hostd/page/page_words.h"
 
 #include "hostd/base/check.h"
+#include "hostd/base/wait_checks.h"
 
 namespace ebb {
 
@@ -49,6 +50,7 @@ std::optional<PageWord> PageWords::TryMove(PageIndex page, PageWord from, PageSt
   if (!WordOf(page).compare_exchange_strong(expected, next.bits(), std::memory_order_acq_rel)) {
     return std::nullopt;
   }
+  if (IsOwned(to)) NoteOwned(PageStateName(to));
   return next;
 }
 
@@ -62,6 +64,7 @@ PageWord PageWords::Leave(PageIndex page, PageState to, SwapId id) {
     EBB_CHECK(IsOwned(left.state()), "leaving a page that is not owned");
     EBB_CHECK(IsLegalTransition(left.state(), to), "illegal page transition");
     if (word.compare_exchange_weak(bits, left.MovedTo(to, id).bits(), std::memory_order_acq_rel)) {
+      NoteLeft();
       return left;
     }
   }

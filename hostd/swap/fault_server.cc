@@ -5,6 +5,7 @@
 
 #include "hostd/base/clock.h"
 #include "hostd/base/test_points.h"
+#include "hostd/base/wait_checks.h"
 #include "hostd/swap/discard.h"
 
 namespace ebb {
@@ -26,6 +27,7 @@ constexpr uint64_t kFillAheadPages = 15;
 }  // namespace
 
 bool FaultServer::ServePending(int64_t now_ns) {
+  const FaultPath fault_path;
   std::array<GuestMessage, kMessagesPerRead> messages;
   size_t count = 0;
   DiscardOrder& discard_order = parts_.state->discard_order();
@@ -92,6 +94,8 @@ void FaultServer::Serve(Fault fault, int64_t now_ns) {
       PutAside(fault, now_ns + kNoMemoryRetryNs);
       return;
     case PageOutcome::kLost:
+      parts_.reclaim->Ring();  // it has a loss to report
+      [[fallthrough]];
     case PageOutcome::kFailed:
       PutAsideLonger(fault, kFirstLostRetryNs, kMaxLostRetryNs, now_ns);
       return;

@@ -3,7 +3,6 @@
 
 #include <cstring>
 
-#include "hostd/base/log.h"
 #include "hostd/base/test_points.h"
 #include "hostd/swap/discard.h"
 #include "hostd/tiers/same_filled.h"
@@ -109,9 +108,7 @@ PageOutcome SwapIn::Lose(PageIndex page, PageWord word, const char* reason) {
   // Who came while we tried asks again, and is put aside with the others that wait for this page.
   if (left.waiter()) memory_->Wake({page, 1});
   // Said once, not for every try.
-  if (word.state() == PageState::kLost) return PageOutcome::kLost;
-  LogError("guest page %d is lost: %s. Its VM is held: threads that touch it stay blocked",
-           page.value, reason);
+  if (word.state() != PageState::kLost) state_->losses().Post(page, reason);
   return PageOutcome::kLost;
 }
 

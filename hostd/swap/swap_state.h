@@ -7,6 +7,7 @@
 #include "hostd/page/page_words.h"
 #include "hostd/page/swap_desc_table.h"
 #include "hostd/swap/discard_order.h"
+#include "hostd/swap/loss_notices.h"
 #include "hostd/swap/swap_stats.h"
 #include "hostd/tiers/pool/pool.h"
 
@@ -30,6 +31,7 @@ class SwapState {
   Pool& pool() { return pool_; }
   SwapStats& stats() { return stats_; }
   DiscardOrder& discard_order() { return discard_order_; }
+  LossNotices& losses() { return losses_; }
 
   // Frees the storage of retired records. Reclaim thread only.
   void ReapRetired();
@@ -40,6 +42,7 @@ class SwapState {
   Pool pool_;
   SwapStats stats_;
   DiscardOrder discard_order_;
+  LossNotices losses_;
 };
 
 }  // namespace ebb

@@ -8,6 +8,7 @@
 #include "hostd/base/log.h"
 #include "hostd/base/status_macros.h"
 #include "hostd/base/units.h"
+#include "hostd/base/wait_checks.h"
 #include "hostd/os/process.h"
 #include "hostd/os/thread.h"
 #include "hostd/vm/attach_check.h"
@@ -31,6 +32,7 @@ ConditionWatch::ConditionWatch(Registry* registry) : registry_(registry) {
 ConditionWatch::~ConditionWatch() {
   stopping_.store(true);
   stop_event_.Set();
+  MayWait("for the conditions thread");
   thread_.join();
 }
 

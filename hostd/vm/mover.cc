@@ -6,6 +6,7 @@
 #include <span>
 #include <utility>
 
+#include "hostd/base/wait_checks.h"
 #include "hostd/os/process.h"
 #include "hostd/os/thread.h"
 #include "hostd/swap/discard.h"
@@ -41,10 +42,12 @@ void Mover::Stop() {
     stopping_ = true;
   }
   changed_.NotifyAll();
+  MayWait("for the mover to end");
   if (thread_.joinable()) thread_.join();
 }
 
 void Mover::Submit(std::vector<StoredPage> drop, std::vector<ClaimedPage> give_back) {
+  MayWait("for the mover to take a batch");
   MutexLock lock(mutex_);
   while (batches_.size() >= kMaxBatches && !stopping_) changed_.Wait(mutex_);
   batches_.push_back({std::move(drop), std::move(give_back)});

@@ -75,7 +75,7 @@ class Mover : public DropSink {
   SwapState* const state_;
   Residency* const residency_;
 
-  mutable Mutex mutex_;
+  mutable Mutex mutex_{"Mover::mutex_"};
   CondVar changed_;
   std::deque<Batch> batches_ ABSL_GUARDED_BY(mutex_);
   bool busy_ ABSL_GUARDED_BY(mutex_) = false;

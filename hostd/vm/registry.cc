@@ -27,8 +27,12 @@ void Registry::Add(std::shared_ptr<ebb::Vm> vm) {
 }
 
 void Registry::Remove(const std::string& name) {
-  MutexLock lock(mutex_);
-  vms_.erase(name);
+  // Destroyed behind the lock: the end of a VM waits for its threads.
+  decltype(vms_)::node_type removed;
+  {
+    MutexLock lock(mutex_);
+    removed = vms_.extract(name);
+  }
 }
 
 std::vector<std::shared_ptr<ebb::Vm>> Registry::All() const {

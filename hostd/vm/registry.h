@@ -40,7 +40,7 @@ class Registry : public Host {
   const std::string version_;
   const int64_t started_ns_;
 
-  mutable Mutex mutex_;
+  mutable Mutex mutex_{"Registry::mutex_"};
   std::map<std::string, std::shared_ptr<ebb::Vm>> vms_ ABSL_GUARDED_BY(mutex_);
   uint64_t detached_vms_ ABSL_GUARDED_BY(mutex_) = 0;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;

@@ -2,6 +2,7 @@
 #include "hostd/vm/vm.h"
 
 #include <algorithm>
+#include <optional>
 #include <system_error>
 #include <utility>
 
@@ -9,6 +10,7 @@
 #include "hostd/base/clock.h"
 #include "hostd/base/log.h"
 #include "hostd/base/status_macros.h"
+#include "hostd/base/wait_checks.h"
 #include "hostd/os/thread.h"
 #include "hostd/os/wake_event.h"
 
@@ -55,6 +57,7 @@ Vm::~Vm() {
   reclaim_alarm_.RingAlways();
   // Before the mover: reclaim may be waiting for it.
   mover_.Stop();
+  MayWait("for the reclaim thread to end");
   if (reclaim_thread_.joinable()) reclaim_thread_.join();
   fault_thread_.Stop();
 }
@@ -142,8 +145,20 @@ void Vm::RunReclaim() {
     }
     const int64_t now_ns = MonotonicNs();
     const int64_t wait_ns = reclaim_.RunPass(now_ns, OnceTarget(now_ns));
+    ReportLosses();
     if (wait_ns > 0) reclaim_alarm_.Sleep(wait_ns);
   }
+  ReportLosses();
+}
+
+// Whoever finds a page lost may be on the fault path, and must not wait for the log.
+void Vm::ReportLosses() {
+  const std::optional<LossNotices::Notice> loss = swap_state_->losses().Take();
+  if (!loss) return;
+  const std::string others =
+      loss->others > 0 ? absl::StrFormat(" (and %d more pages about then)", loss->others) : "";
+  LogError("vm %s: guest page %d is lost%s: %s. The VM is held: threads that touch it stay blocked",
+           name_, loss->page.value, others, loss->reason);
 }
 
 // The one-time target, until it is reached or nothing more comes out.
@@ -215,6 +230,7 @@ absl::Status Vm::BringAllBack() {
       case Mover::BringBackState::kFailed:
         return absl::DataLossError("some of its pages cannot be brought back; it is held");
     }
+    ReportLosses();
     ReportProgress(&last_progress_ns);
     reclaim_alarm_.Sleep(kDetachPollNs);
   }

@@ -92,6 +92,7 @@ class Vm {
   absl::Status BringAllBack();
   bool NothingSwapped() const;
   void ReportProgress(int64_t* last_ns) const;
+  void ReportLosses();
   bool Stopping() const { return stopping_.load(std::memory_order_relaxed); }
 
   // Constant after construction; the objects are thread-safe.
@@ -118,7 +119,7 @@ class Vm {
   uint64_t once_best_ = UINT64_MAX;  // reclaim thread only, as the next
   int64_t once_best_ns_ = 0;
 
-  mutable Mutex mutex_;
+  mutable Mutex mutex_{"Vm::mutex_"};
   std::string detach_error_ ABSL_GUARDED_BY(mutex_);
 
   std::thread reclaim_thread_;

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_format.h"
 #include "hostd/base/check.h"
+#include "hostd/base/wait_checks.h"
 
 namespace ebb {
 
@@ -88,6 +89,7 @@ void FakeGuestMemory::CheckOwner(GuestOp op, PageRange range) {
 
 template <typename Body>
 OsResult FakeGuestMemory::Do(GuestOp op, PageRange range, Body body) {
+  const AnotherThreadsWork of_the_kernel_and_the_guest;
   RunAction(&before_, op);
   OsResult result;
   {
@@ -225,6 +227,7 @@ void FakeGuestMemory::PunchPages(PageRange range) {
 }
 
 PageRange FakeGuestMemory::NextPresent(PageRange range) {
+  const AnotherThreadsWork of_the_kernel_and_the_guest;
   MutexLock lock(mutex_);
   PageIndex first = range.first;
   while (first < range.end() && At(first).content == nullptr) first = first + 1;
@@ -236,12 +239,14 @@ PageRange FakeGuestMemory::NextPresent(PageRange range) {
 }
 
 uint64_t FakeGuestMemory::ResidentPages() {
+  const AnotherThreadsWork of_the_kernel_and_the_guest;
   MutexLock lock(mutex_);
   return static_cast<uint64_t>(std::count_if(
       pages_.begin(), pages_.end(), [](const Page& page) { return page.content != nullptr; }));
 }
 
 OsResult FakeGuestMemory::ReadMessages(std::span<GuestMessage> messages, size_t* count) {
+  const AnotherThreadsWork of_the_kernel_and_the_guest;
   MutexLock lock(mutex_);
   *count = 0;
   for (; *count < messages.size() && !unread_faults_.empty(); unread_faults_.pop_front()) {
@@ -259,6 +264,7 @@ OsResult FakeGuestMemory::ReadMessages(std::span<GuestMessage> messages, size_t*
 }
 
 int FakeGuestMemory::message_fd() const {
+  const AnotherThreadsWork of_the_kernel_and_the_guest;
   MutexLock lock(mutex_);
   if (!message_event_) message_event_.emplace();
   UpdateMessageFd();

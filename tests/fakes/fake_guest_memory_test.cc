@@ -163,6 +163,7 @@ TEST_F(FakeGuestMemoryTest, WrongOwnersAreNoted) {
                                                             "Punch of page 3 in Resident"}));
   page_words.TryMove({3}, PageWord(), PageState::kFixing);
   memory_.Unprotect({3});
+  page_words.Leave({3}, PageState::kResident);
   EXPECT_EQ(memory_.Violations().size(), 2u);
 }
 

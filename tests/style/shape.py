@@ -3,7 +3,8 @@
 """The shape of the sources: length, layout, words, calls we do not make, tests that are missing.
 
 A place that has a good reason says so in a comment on the same line or the one above it:
-    // style-ok(RULE): reason      where RULE is sleep, new, using-namespace or word
+    // style-ok(RULE): reason      where RULE is sleep, new, using-namespace, word, or
+                                   wait (see waits.py)
 """
 
 import os

@@ -10,6 +10,7 @@
 #include "hostd/base/clock.h"
 #include "hostd/base/log.h"
 #include "hostd/base/status_macros.h"
+#include "hostd/base/wait_checks.h"
 #include "hostd/os/process.h"
 #include "hostd/os/thread.h"
 #include "hostd/os/unix_socket.h"
@@ -66,6 +67,7 @@ bool Handover::RunOnce() {
     fds.push_back({qmp, POLLIN, 0});
   }
   const timespec timeout = {wait_ns / kNsPerS, wait_ns % kNsPerS};
+  MayWait("for peers");
   // A signal may end it early; then nothing is ready.
   if (ppoll(fds.data(), fds.size(), &timeout, nullptr) < 0) return true;
   wake_.Clear();

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_format.h"
 #include "hostd/base/status_macros.h"
+#include "hostd/base/wait_checks.h"
 #include "hostd/os/unix_socket.h"
 
 namespace ebb {
@@ -58,6 +59,7 @@ void QmpConnection::Close() {
 }
 
 void QmpConnection::Send(const std::string& command, Answer answer) {
+  MayWait("for QMP");
   answer_ = std::move(answer);
   if (!Write(command + "\n")) Close();
 }

@@ -14,6 +14,8 @@
 #include <thread>
 #include <vector>
 
+#include "hostd/base/wait_checks.h"
+
 namespace ebb {
 namespace {
 
@@ -39,6 +41,8 @@ class PageWordsTest : public testing::Test {
     return words_.Load(page);
   }
 
+  // Words that Put wrote are owned by nobody here, and are left all the same.
+  const AnotherThreadsWork owners_;
   std::vector<uint64_t> memory_ = std::vector<uint64_t>(kPages);
   PageWords words_{reinterpret_cast<std::byte*>(memory_.data()), kPages};
 };
@@ -240,6 +244,7 @@ TEST_F(PageWordsRace, RacingMovesHaveExactlyOneWinner) {
   std::vector<std::atomic<int>> winners(kManyPages);
   const auto take = [&](PageState to) {
     return [&, to](PageIndex page) {
+      const AnotherThreadsWork never_leaves;
       if (words_.TryMove(page, start, to)) ++winners[page.value];
     };
   };
@@ -267,7 +272,10 @@ TEST_F(PageWordsRace, FlagSetWhileTheOwnerLeavesIsNeverLost) {
           word = words_.Load(page);
         }
       },
-      [&](PageIndex page) { left[page.value] = words_.Leave(page, kSwapped, {1}); });
+      [&](PageIndex page) {
+        const AnotherThreadsWork of_the_owner;
+        left[page.value] = words_.Leave(page, kSwapped, {1});
+      });
   for (PageIndex page; page.value < kManyPages; page = page + 1) {
     ASSERT_EQ(left[page.value].waiter(), waiter[page.value] != 0) << page.value;
     ASSERT_EQ(left[page.value].discarded(), discarded[page.value] != 0) << page.value;

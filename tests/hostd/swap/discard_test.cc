@@ -67,13 +67,12 @@ TEST_F(DiscardTest, PageThatIsBeingStoredIsIgnored) {
 TEST_F(DiscardTest, PageInFixingIsIgnored) {
   Claim(3, {PageState::kFixing});
   ExpectIgnored(3);
-  state_->words().Leave({3}, PageState::kResident);
+  Leave(3, PageState::kResident);
 }
 
 TEST_F(DiscardTest, DroppingPageIsMarkedForItsOwner) {
   expect_at_rest_ = false;
-  const StoredPage stored = Store(3);
-  ASSERT_TRUE(state_->words().TryMove({3}, stored.claim.word, PageState::kDropping, stored.id));
+  OwnDropping(3);
   Discard(3);
   EXPECT_EQ(StateOf(3), PageState::kDropping);
   EXPECT_TRUE(Word(3).discarded());

@@ -169,8 +169,7 @@ TEST_P(FaultOnOwnedTest, LeavesTheWaiterBitAndTouchesNothing) {
   expect_at_rest_ = false;
   const auto [state, kind] = GetParam();
   if (state == PageState::kDropping) {
-    const StoredPage stored = Store(3);
-    ASSERT_TRUE(state_->words().TryMove({3}, stored.claim.word, state, stored.id));
+    OwnDropping(3);
   } else if (state == PageState::kSwappingIn) {
     OwnSwappingIn(3);
   } else {
@@ -292,7 +291,7 @@ TEST_F(FillAheadTest, StopsAtAPageThatIsOnItsWayOut) {
     handler_->FillAhead({13}, 15);
     EXPECT_EQ(Word(14), claim.word) << PageStateName(to);
   }
-  state_->words().Leave({14}, PageState::kResident);
+  Leave(14, PageState::kResident);
   EXPECT_EQ(state_->stats().zero_filled, 0u);
 }
 

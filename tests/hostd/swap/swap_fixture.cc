@@ -44,6 +44,7 @@ void SwapTest::TearDown() {
 }
 
 ClaimedPage SwapTest::Claim(uint64_t page, std::initializer_list<PageState> path) {
+  const AnotherThreadsWork other;
   for (const PageState to : path) {
     EXPECT_TRUE(state_->words().TryMove({page}, Word(page), to));
   }
@@ -81,7 +82,19 @@ PageWord SwapTest::SwapOut(uint64_t page) {
 
 PageWord SwapTest::OwnSwappingIn(uint64_t page) {
   const PageWord swapped = SwapOut(page);
+  const AnotherThreadsWork other;
   return *state_->words().TryMove({page}, swapped, PageState::kSwappingIn, swapped.swap_id());
+}
+
+PageWord SwapTest::OwnDropping(uint64_t page) {
+  const StoredPage stored = Store(page);
+  const AnotherThreadsWork other;
+  return *state_->words().TryMove({page}, stored.claim.word, PageState::kDropping, stored.id);
+}
+
+void SwapTest::Leave(uint64_t page, PageState to, SwapId id) {
+  const AnotherThreadsWork other;
+  state_->words().Leave({page}, to, id);
 }
 
 PageWord SwapTest::Lose(uint64_t page) {
@@ -120,10 +133,10 @@ void SwapTest::ServeAll() {
     memory_.ReadMessages(messages, &count);
     for (size_t i = 0; i < count; ++i) {
       if (messages[i].kind == FaultMessage::Kind::kRemove) {
+        const FaultPath fault_path;
         DiscardPages(&memory_, state_, messages[i].range);
       } else {
-        EXPECT_EQ(handler_->Handle(messages[i].range.first, messages[i].kind),
-                  PageOutcome::kServed);
+        EXPECT_EQ(Handle(messages[i].range.first.value, messages[i].kind), PageOutcome::kServed);
       }
     }
   }

@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "hostd/base/wait_checks.h"
 #include "hostd/swap/drop.h"
 #include "hostd/swap/fault.h"
 #include "hostd/swap/shared_swap_state.h"
@@ -32,15 +33,17 @@ class SwapTest : public testing::Test {
   PageWord Word(uint64_t page) { return state_->words().Load({page}); }
   PageState StateOf(uint64_t page) { return Word(page).state(); }
 
-  // Moves the page's word, without touching the guest.
+  // Moves the page's word, without touching the guest. Where the page is owned then, some other
+  // thread owns it; so with the three Own and Leave below.
   ClaimedPage Claim(uint64_t page, std::initializer_list<PageState> path);
   // What reclaim does to bring a page there.
   ClaimedPage Cool(uint64_t page);
   ClaimedPage Guard(uint64_t page);
   StoredPage Store(uint64_t page);  // in SwappingOut, its copy complete
   PageWord SwapOut(uint64_t page);
-  // The word of a Swapped page that was taken to SwappingIn by some other thread.
   PageWord OwnSwappingIn(uint64_t page);
+  PageWord OwnDropping(uint64_t page);
+  void Leave(uint64_t page, PageState to, SwapId id = {});
   // Swaps the page out, spoils its copy, and has a swap-in fail.
   PageWord Lose(uint64_t page);
 
@@ -54,6 +57,7 @@ class SwapTest : public testing::Test {
   }
   void ReadMessages();  // takes them without an answer
   PageOutcome Handle(uint64_t page, FaultMessage::Kind kind) {
+    const FaultPath fault_path;
     return handler_->Handle({page}, kind);
   }
   // Messages until none is left; each outcome is kServed.

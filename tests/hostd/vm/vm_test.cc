@@ -142,6 +142,26 @@ TEST_F(VmTest, MemoryThatCannotBeFreedMakesItUnhealthy) {
   }
 }
 
+// By the reclaim thread: whoever finds the loss must not wait for the log.
+TEST_F(VmTest, LostPageIsLoggedOnceWithTheNameOfItsVm) {
+  testing::internal::CaptureStderr();
+  ASSERT_TRUE(vm().SwapOut(kHalf).ok());
+  ASSERT_TRUE(running_.WaitForResident(BytesToPages(kHalf)));
+  uint64_t lost = 0;
+  while (!running_.memory->Look({lost}).hole) ++lost;
+  running_.memory->WriteBehindTheBack({lost}, FilledWith(std::byte{0x66}));
+  running_.memory->WriteProtect({{lost}, 1});
+  running_.memory->StartWrite({lost}, std::byte{1});
+  ASSERT_TRUE(WaitUntil([&] { return vm().Status().held_pages == 1; }));
+  running_.vm.reset();
+  const std::string log = testing::internal::GetCapturedStderr();
+  const std::string line =
+      "vm vm1: guest page " + std::to_string(lost) + " is lost: another process";
+  const size_t found = log.find(line);
+  ASSERT_NE(found, std::string::npos) << log;
+  EXPECT_EQ(log.find("is lost", found + line.size()), std::string::npos) << log;
+}
+
 TEST_F(VmTest, StateDescriptorsAreThreeAndReadOnly) {
   const auto fds = vm().OpenStateReadOnly();
   ASSERT_TRUE(fds.ok());
