@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: MIT
+#include "tests/hammer/page_protocol.h"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "hostd/base/clock.h"
+#include "hostd/base/status_macros.h"
+#include "hostd/os/thread.h"
+#include "tests/synthetic/random.h"
+
+namespace ebb::hammer {
+namespace {
+
+using synthetic::Random;
+
+// Reclaim's clock runs so much faster than ours: half a second to cool becomes a quarter of a
+// millisecond. Barriers have a clock of their own, ours.
+constexpr int64_t kHaste = 2000;
+constexpr int64_t kMostPauseNs = kNsPerMs;
+// How long residency is kept at or below one target.
+constexpr int64_t kTargetNs = 20 * kNsPerMs;
+constexpr int64_t kPrefetchPauseNs = kNsPerMs;
+constexpr uint64_t kPrefetchPages = 16;
+
+// Pages that were touched lately lie in a batch of the CPU that touched them, where no other CPU
+// can unmap them; with few pages nothing else would ever empty it.
+void HopToAnyCpu(Random* random) {
+  cpu_set_t cpu;
+  CPU_ZERO(&cpu);
+  CPU_SET(random->Below(static_cast<uint64_t>(sysconf(_SC_NPROCESSORS_ONLN))), &cpu);
+  sched_setaffinity(0, sizeof cpu, &cpu);
+}
+
+// Everything out, half of it, or nothing for a while.
+uint64_t ChooseTarget(uint64_t pages, Random* random) {
+  switch (random->Below(8)) {
+    case 0:
+      return UINT64_MAX;
+    case 1:
+    case 2:
+      return 0;
+    case 3:
+      return pages / 4;
+    default:
+      return random->Below(pages);
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<PageProtocol>> PageProtocol::Start(Guest* guest, uint64_t seed) {
+  EBB_ASSIGN_OR_RETURN(std::unique_ptr<GuestMemory> memory,
+                       QemuMemory::Open(guest->TakeHandles(), guest->layout()));
+  EBB_ASSIGN_OR_RETURN(std::unique_ptr<SharedSwapState> shared_state,
+                       SharedSwapState::Create(memory->pages()));
+  return std::unique_ptr<PageProtocol>(
+      new PageProtocol(guest, std::move(memory), std::move(shared_state), seed));
+}
+
+PageProtocol::PageProtocol(Guest* guest, std::unique_ptr<GuestMemory> memory,
+                           std::unique_ptr<SharedSwapState> shared_state, uint64_t seed)
+    : memory_(std::move(memory)),
+      shared_state_(std::move(shared_state)),
+      barrier_(guest, [this] { alarm_.Ring(); }),
+      mover_("hammer", memory_.get(), &shared_state_->state(), &residency_),
+      fault_thread_("hammer", {memory_.get(), &shared_state_->state(), &residency_, &alarm_}),
+      first_reclaim_({memory_.get(), &shared_state_->state(), &residency_, &barrier_, &mover_}),
+      second_reclaim_({memory_.get(), &shared_state_->state(), &residency_, &barrier_, &mover_}) {
+  fault_thread_.Start();
+  mover_.Start();
+  threads_.emplace_back([this, seed] { RunReclaim(&first_reclaim_, seed); });
+  threads_.emplace_back([this, seed] { RunReclaim(&second_reclaim_, seed + 1); });
+  threads_.emplace_back([this, seed] { RunPrefetch(seed + 2); });
+}
+
+PageProtocol::~PageProtocol() {
+  stopping_ = true;
+  stop_event_.Set();
+  // Before the mover: reclaim may be waiting for it.
+  mover_.Stop();
+  for (std::thread& thread : threads_) thread.join();
+  fault_thread_.Stop();
+}
+
+void PageProtocol::RunReclaim(Reclaim* reclaim, uint64_t seed) {
+  EnterThreadRole("reclaim/hammer", ThreadRole::kUrgentReclaim);
+  Random random(seed);
+  const int64_t begin_ns = MonotonicNs();
+  int64_t chosen_ns = 0;
+  while (!stopping_) {
+    const int64_t now_ns = MonotonicNs();
+    if (now_ns - chosen_ns > kTargetNs) {
+      target_ = ChooseTarget(memory_->pages(), &random);
+      // Now and then with a limit as well, for what faults do at one.
+      residency_.SetLimit(random.Chance(5) ? memory_->pages() / 2 : UINT64_MAX);
+      chosen_ns = now_ns;
+    }
+    HopToAnyCpu(&random);
+    {
+      MutexLock lock(turn_);
+      reclaim->RunPass((now_ns - begin_ns) * kHaste + 1, target_);
+    }
+    alarm_.Sleep(static_cast<int64_t>(random.Below(kMostPauseNs)));
+  }
+  reclaim->GiveUp();
+}
+
+// Brings runs of pages back that nobody has asked for; now and then the mover brings all of them.
+void PageProtocol::RunPrefetch(uint64_t seed) {
+  EnterThreadRole("prefetch/hammer", ThreadRole::kFault);
+  Random random(seed);
+  SwapState& state = shared_state_->state();
+  const auto swap_in = std::make_unique<SwapIn>(memory_.get(), &state);
+  while (!stopping_) {
+    const uint64_t first = random.Below(memory_->pages());
+    const uint64_t end = std::min(memory_->pages(), first + 1 + random.Below(kPrefetchPages));
+    for (PageIndex page = {first}; page.value < end; page = page + 1) {
+      const PageWord word = state.words().Load(page);
+      if (word.state() == PageState::kSwapped && swap_in->Run(page, word) == PageOutcome::kServed) {
+        residency_.Add(1);
+      }
+    }
+    if (random.Chance(1)) mover_.BringBack(random.Below(memory_->pages()));
+    WaitReadable(stop_event_.fd(), stop_event_, kPrefetchPauseNs);
+  }
+}
+
+absl::Status PageProtocol::BringAllBack(int64_t timeout_ns) {
+  const int64_t deadline_ns = MonotonicNs() + timeout_ns;
+  stopping_ = true;
+  stop_event_.Set();
+  for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
+  residency_.SetLimit(UINT64_MAX);
+  WakeEvent never;
+  while (MonotonicNs() < deadline_ns) {
+    mover_.BringBack(UINT64_MAX);
+    while (mover_.bring_back_state() == Mover::BringBackState::kRunning &&
+           MonotonicNs() < deadline_ns) {
+      WaitReadable(never.fd(), never, kNsPerMs);
+    }
+    if (mover_.Idle() && !IsBusy()) break;
+  }
+  shared_state_->state().ReapRetired();
+  EBB_RETURN_IF_ERROR(CheckNothingLeft());
+  if (!first_reclaim_.Unregister() || !second_reclaim_.Unregister()) {
+    return absl::InternalError("the kernel does not unregister guest RAM");
+  }
+  return absl::OkStatus();
+}
+
+// A page is not in guest RAM, or on its way. Fixing is the fault thread's.
+bool PageProtocol::IsBusy() const {
+  const PageWords& words = shared_state_->state().words();
+  for (PageIndex page; page.value < words.pages(); page = page + 1) {
+    const PageState state = words.Load(page).state();
+    if (state != PageState::kResident && state != PageState::kFixing) return true;
+  }
+  return false;
+}
+
+absl::Status PageProtocol::CheckNothingLeft() const {
+  SwapState& state = shared_state_->state();
+  for (PageIndex page; page.value < memory_->pages(); page = page + 1) {
+    if (state.words().Load(page).state() != PageState::kResident) {
+      return absl::InternalError("not back: " + Describe(page));
+    }
+  }
+  const SwapStats& stats = state.stats();
+  if (stats.swapped_pages != 0 || stats.same_filled_pages != 0 || stats.lost_pages != 0) {
+    return absl::InternalError(absl::StrFormat(
+        "all pages are back, but %d count as swapped, %d as same-filled, %d as lost",
+        stats.swapped_pages.load(), stats.same_filled_pages.load(), stats.lost_pages.load()));
+  }
+  if (state.pool().stats().compressed_bytes != 0) {
+    return absl::InternalError("all pages are back, but the pool still holds objects");
+  }
+  return absl::OkStatus();
+}
+
+std::string PageProtocol::Describe(PageIndex page) const {
+  const PageWord word = shared_state_->state().words().Load(page);
+  std::array<PteState, 1> pte = {};
+  memory_->ReadPtes({page, 1}, pte);
+  return absl::StrFormat("page %d: %s%s%s, generation %d, SwapId %d; PTE %s%s; %s", page.value,
+                         PageStateName(word.state()), word.waiter() ? ", waiter" : "",
+                         word.discarded() ? ", discarded" : "", word.generation(),
+                         word.swap_id().value, pte[0].present ? "present" : "not present",
+                         pte[0].write_protected ? ", protected" : "",
+                         memory_->NextPresent({page, 1}).count == 1 ? "in place" : "a hole");
+}
+
+}  // namespace ebb::hammer
