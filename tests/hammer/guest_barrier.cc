@@ -3,6 +3,8 @@
 
 #include <utility>
 
+#include "hostd/os/thread.h"
+
 namespace ebb::hammer {
 
 GuestBarrier::GuestBarrier(Guest* guest, std::function<void()> completed)
@@ -24,6 +26,7 @@ IoBarrierStatus GuestBarrier::Status() {
 }
 
 void GuestBarrier::Run() {
+  EnterThreadRole("barrier/hammer", ThreadRole::kFault);
   while (!stopping_) {
     WaitReadable(wanted_.fd(), wanted_, -1);
     wanted_.Clear();

@@ -14,6 +14,8 @@
 #include <thread>
 #include <utility>
 
+#include "hostd/base/clock.h"
+#include "hostd/os/thread.h"
 #include "hostd/os/unix_socket.h"
 #include "tests/synthetic/crew.h"
 #include "tests/synthetic/die.h"
@@ -33,8 +35,12 @@ using synthetic::Die;
 constexpr size_t kDiskBytes = 4 * kMiB;
 // The slow device gets a round of requests so often, and each takes up to so long: much longer than
 // a page needs to look cold here.
-constexpr int kSlowEveryMs = 40;
+constexpr int64_t kSlowEveryNs = 60 * kNsPerMs;
 constexpr int64_t kMostSlowNs = 6 * kNsPerMs;
+// The threads work for up to so long, and rest for up to so long: of a few pages that are touched
+// all the time none looks cold, and after a rest all threads come at once.
+constexpr uint64_t kMostWorkMs = 8;
+constexpr uint64_t kMostRestMs = 3;
 
 class GuestProcess {
  public:
@@ -72,8 +78,13 @@ class GuestProcess {
   void ObeyOrders() {
     pollfd wait = {orders_.get(), POLLIN, 0};
     for (;;) {
-      if (poll(&wait, 1, kSlowEveryMs) == 1 && !ObeyOne()) return;
-      if (slow_device_->rounds_to_do() == 0) {
+      const uint64_t most_ms = resting_ ? kMostRestMs : kMostWorkMs;
+      if (poll(&wait, 1, static_cast<int>(random_.Below(most_ms + 1))) == 1 && !ObeyOne()) return;
+      if (!hammering_) continue;
+      resting_ = !resting_;
+      crew_->Give(resting_ ? Crew::Order::kPause : Crew::Order::kHammer);
+      if (slow_device_->rounds_to_do() == 0 && MonotonicNs() > next_slow_ns_) {
+        next_slow_ns_ = MonotonicNs() + kSlowEveryNs;
         slow_device_->AskFor(1, static_cast<int64_t>(random_.Below(kMostSlowNs)));
       }
     }
@@ -104,8 +115,11 @@ class GuestProcess {
   bool ObeyOne() {
     Guest::Order order;
     if (read(orders_.get(), &order, sizeof order) != sizeof order) return false;
-    if (order == Guest::Order::kHammer) crew_->Give(Crew::Order::kHammer);
-    if (order == Guest::Order::kVerify) crew_->Give(Crew::Order::kVerify);
+    if (order == Guest::Order::kHammer) hammering_ = true;
+    if (order == Guest::Order::kVerify) {
+      hammering_ = false;
+      crew_->Give(Crew::Order::kVerify);
+    }
     const GuestReport report = Report();
     return write(orders_.get(), &report, sizeof report) == sizeof report;
   }
@@ -132,6 +146,7 @@ class GuestProcess {
   }
 
   void AnswerBarriers() {
+    EnterThreadRole("barriers", ThreadRole::kFault);
     for (char byte; read(barriers_.get(), &byte, 1) == 1;) {
       in_flight_.Drain();
       if (write(barriers_.get(), &byte, 1) != 1) return;
@@ -150,6 +165,9 @@ class GuestProcess {
   synthetic::SlowDevice* slow_device_ = nullptr;  // owned by crew_
   std::unique_ptr<Crew> crew_;
   synthetic::Random random_;
+  bool hammering_ = false;
+  bool resting_ = true;
+  int64_t next_slow_ns_ = 0;
 };
 
 }  // namespace

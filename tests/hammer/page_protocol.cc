@@ -21,8 +21,8 @@ using synthetic::Random;
 
 // Reclaim's clock runs so much faster than ours: half a second to cool becomes a quarter of a
 // millisecond. Barriers have a clock of their own, ours.
-constexpr int64_t kHaste = 2000;
-constexpr int64_t kMostPauseNs = kNsPerMs;
+constexpr int64_t kHaste = 20000;
+constexpr int64_t kMostPauseNs = 300 * kNsPerUs;
 // How long residency is kept at or below one target.
 constexpr int64_t kTargetNs = 20 * kNsPerMs;
 constexpr int64_t kPrefetchPauseNs = kNsPerMs;
@@ -37,19 +37,11 @@ void HopToAnyCpu(Random* random) {
   sched_setaffinity(0, sizeof cpu, &cpu);
 }
 
-// Everything out, half of it, or nothing for a while.
+// Everything out, a part of it, or nothing for a while: then the guest gets something done.
 uint64_t ChooseTarget(uint64_t pages, Random* random) {
-  switch (random->Below(8)) {
-    case 0:
-      return UINT64_MAX;
-    case 1:
-    case 2:
-      return 0;
-    case 3:
-      return pages / 4;
-    default:
-      return random->Below(pages);
-  }
+  const uint64_t choice = random->Below(8);
+  if (choice < 3) return UINT64_MAX;
+  return choice < 5 ? 0 : random->Below(pages);
 }
 
 }  // namespace
@@ -89,7 +81,7 @@ PageProtocol::~PageProtocol() {
 }
 
 void PageProtocol::RunReclaim(Reclaim* reclaim, uint64_t seed) {
-  EnterThreadRole("reclaim/hammer", ThreadRole::kUrgentReclaim);
+  EnterThreadRole("reclaim/hammer", ThreadRole::kFault);
   Random random(seed);
   const int64_t begin_ns = MonotonicNs();
   int64_t chosen_ns = 0;
