@@ -18,6 +18,9 @@ namespace {
 constexpr uint64_t kEvery = 16;
 constexpr uint64_t kEveryWord = 400;
 constexpr uint64_t kMostDelayNs = 200 * kNsPerUs;
+// One delay in so many is long enough for a page's whole way out.
+constexpr uint64_t kEveryLong = 16;
+constexpr uint64_t kMostLongDelayNs = 5 * kNsPerMs;
 
 std::atomic<uint64_t> next_seed{1};
 
@@ -27,7 +30,8 @@ void HoldUp(const char* point) {
       std::strncmp(point, "word.", 5) == 0 || std::strncmp(point, "record.", 7) == 0;
   if (random.Below(is_word ? kEveryWord : kEvery) != 0) return;
   // Nothing comes: this is the delay. Others run meanwhile, as if this thread had lost its CPU.
-  const timespec delay = {0, static_cast<long>(random.Below(kMostDelayNs))};
+  const uint64_t most_ns = random.Below(kEveryLong) == 0 ? kMostLongDelayNs : kMostDelayNs;
+  const timespec delay = {0, static_cast<long>(random.Below(most_ns))};
   ppoll(nullptr, 0, &delay, nullptr);
 }
 

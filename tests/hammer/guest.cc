@@ -2,6 +2,7 @@
 #include "tests/hammer/guest.h"
 
 #include <poll.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -9,6 +10,7 @@
 
 #include <csignal>
 #include <cstdio>
+#include <numeric>
 #include <utility>
 
 #include "hostd/base/status_macros.h"
@@ -48,13 +50,18 @@ absl::StatusOr<Guest> Guest::Start(const GuestOptions& options) {
   UniqueFd their_barriers;
   EBB_RETURN_IF_ERROR(MakeSockets(&guest.orders_, &their_orders));
   EBB_RETURN_IF_ERROR(MakeSockets(&guest.barriers_, &their_barriers));
+  void* counts = mmap(nullptr, sizeof(synthetic::Vcpu::Counts), PROT_READ | PROT_WRITE,
+                      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (counts == MAP_FAILED) return ErrnoStatus("sharing memory");
+  // All zeros, which counters are at first. Never unmapped: there is one guest in a process.
+  guest.counts_ = static_cast<synthetic::Vcpu::Counts*>(counts);
   std::fflush(nullptr);
   const pid_t pid = fork();
   if (pid < 0) return ErrnoStatus("fork");
   if (pid == 0) {
     guest.orders_.Reset();
     guest.barriers_.Reset();
-    RunGuestProcess(options, std::move(their_orders), std::move(their_barriers));
+    RunGuestProcess(options, guest.counts_, std::move(their_orders), std::move(their_barriers));
   }
   their_orders.Reset();
   their_barriers.Reset();
@@ -96,6 +103,10 @@ absl::StatusOr<GuestReport> Guest::Give(Order order) {
     return absl::UnavailableError("the guest process is gone or does not answer");
   }
   return report;
+}
+
+uint64_t Guest::operations() const {
+  return std::accumulate(counts_->begin(), counts_->end(), uint64_t{0});
 }
 
 bool Guest::AwaitInFlight() {

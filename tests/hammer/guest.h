@@ -15,17 +15,19 @@
 
 namespace ebb::hammer {
 
+// A guest with fewer is not left alone by its own threads: see GuestProcess.
+inline constexpr uint64_t kFewPages = 1024;
+
 struct GuestOptions {
   uint64_t pages = 0;
   uint64_t seed = 1;
   bool signals = false;                   // with a signal storm
+  int64_t slowness = 1;                   // of the machine: 10 where it is emulated
   std::vector<std::string> disk_folders;  // where a file that takes O_DIRECT may lie
 };
 
 // What a guest's threads have done, and what they found.
 struct GuestReport {
-  std::array<uint64_t, synthetic::kOperations> by_operation;
-  uint64_t operations;
   uint64_t wrong;   // slices of guest memory with wrong bytes
   uint64_t failed;  // system calls that failed on guest memory
   uint64_t barriers_that_waited;
@@ -42,8 +44,9 @@ struct GuestReport {
 // process with the code under test. Killed at the end.
 class Guest {
  public:
-  // As long as an operation may take: far longer than anything that is only slow.
-  static constexpr int64_t kStuckNs = int64_t{20} * 1000 * 1000 * 1000;
+  // As long as an operation may take, times the slowness: far longer than anything that is only
+  // slow. Faults are held up by 10 ms at most.
+  static constexpr int64_t kStuckNs = 5 * kNsPerS;
 
   // Forks: call it before this process has threads. The guest begins to fill its memory.
   static absl::StatusOr<Guest> Start(const GuestOptions& options);
@@ -58,6 +61,9 @@ class Guest {
   enum class Order : char { kReport, kHammer, kVerify };
   // Gives an order and returns at once. None: the guest is gone or does not answer.
   absl::StatusOr<GuestReport> Give(Order order);
+  // Slices operated on. Thread-safe.
+  const synthetic::Vcpu::Counts& by_operation() const { return *counts_; }
+  uint64_t operations() const;
   // Returns when every direct request that had begun before the call has ended. False: the guest is
   // gone.
   bool AwaitInFlight();
@@ -65,7 +71,8 @@ class Guest {
  private:
   Guest() = default;
 
-  UniqueFd pidfd_;  // killed by it
+  UniqueFd pidfd_;                             // killed by it
+  synthetic::Vcpu::Counts* counts_ = nullptr;  // shared with the guest
   UniqueFd orders_;
   UniqueFd barriers_;
   QemuMemory::Handles handles_;

@@ -37,15 +37,17 @@ constexpr size_t kDiskBytes = 4 * kMiB;
 // a page needs to look cold here.
 constexpr int64_t kSlowEveryNs = 60 * kNsPerMs;
 constexpr int64_t kMostSlowNs = 6 * kNsPerMs;
-// The threads work for up to so long, and rest for up to so long: of a few pages that are touched
-// all the time none looks cold, and after a rest all threads come at once.
-constexpr uint64_t kMostWorkMs = 8;
-constexpr uint64_t kMostRestMs = 3;
+// With few pages the threads work for up to so long, and rest for up to so long: of pages that are
+// touched all the time none looks cold, and after a rest all threads come at once.
+constexpr uint64_t kMostWorkMs = 6;
+constexpr uint64_t kMostRestMs = 8;
 
 class GuestProcess {
  public:
-  GuestProcess(const GuestOptions& options, UniqueFd orders, UniqueFd barriers)
+  GuestProcess(const GuestOptions& options, synthetic::Vcpu::Counts* counts, UniqueFd orders,
+               UniqueFd barriers)
       : options_(options),
+        counts_(counts),
         orders_(std::move(orders)),
         barriers_(std::move(barriers)),
         ram_(PagesToBytes(options.pages)),
@@ -76,15 +78,16 @@ class GuestProcess {
 
   // This thread never touches guest memory, so that it always answers.
   void ObeyOrders() {
+    const auto slowness = static_cast<uint64_t>(options_.slowness);
     pollfd wait = {orders_.get(), POLLIN, 0};
     for (;;) {
-      const uint64_t most_ms = resting_ ? kMostRestMs : kMostWorkMs;
+      const uint64_t most_ms = (resting_ ? kMostRestMs : kMostWorkMs) * slowness;
       if (poll(&wait, 1, static_cast<int>(random_.Below(most_ms + 1))) == 1 && !ObeyOne()) return;
       if (!hammering_) continue;
-      resting_ = !resting_;
+      resting_ = !resting_ && options_.pages < kFewPages;
       crew_->Give(resting_ ? Crew::Order::kPause : Crew::Order::kHammer);
       if (slow_device_->rounds_to_do() == 0 && MonotonicNs() > next_slow_ns_) {
-        next_slow_ns_ = MonotonicNs() + kSlowEveryNs;
+        next_slow_ns_ = MonotonicNs() + kSlowEveryNs * options_.slowness;
         slow_device_->AskFor(1, static_cast<int64_t>(random_.Below(kMostSlowNs)));
       }
     }
@@ -102,7 +105,7 @@ class GuestProcess {
                                           .disk_folders = options_.disk_folders,
                                           .seed = options_.seed};
     for (uint32_t i = 0; i < synthetic::kVcpus; ++i) {
-      workers.push_back(std::make_unique<synthetic::Vcpu>(parts, i, &counts_));
+      workers.push_back(std::make_unique<synthetic::Vcpu>(parts, i, counts_));
     }
     auto slow_device = std::make_unique<synthetic::SlowDevice>(
         synthetic::SlowDevice::Parts{&in_flight_, &disk_},
@@ -126,17 +129,13 @@ class GuestProcess {
 
   GuestReport Report() {
     GuestReport report = {};
-    for (size_t i = 0; i < synthetic::kOperations; ++i) {
-      report.by_operation[i] = counts_[i];
-      report.operations += counts_[i];
-    }
     report.wrong = mistakes_.wrong();
     report.failed = mistakes_.failed();
     report.barriers_that_waited = in_flight_.drains_that_waited();
     report.slow_pages = slow_device_->pages_read();
     report.longest_ns = crew_->LongestNs();
     report.done = crew_->AwaitDone(0);
-    const std::vector<Crew::Stuck> stuck = crew_->StuckFor(Guest::kStuckNs);
+    const std::vector<Crew::Stuck> stuck = crew_->StuckFor(Guest::kStuckNs * options_.slowness);
     report.stuck = stuck.size();
     if (!stuck.empty()) {
       report.stuck_page = stuck.front().page;
@@ -154,6 +153,7 @@ class GuestProcess {
   }
 
   const GuestOptions options_;
+  synthetic::Vcpu::Counts* const counts_;
   const UniqueFd orders_;
   const UniqueFd barriers_;
   synthetic::GuestRam ram_;
@@ -161,7 +161,6 @@ class GuestProcess {
   synthetic::Mistakes mistakes_;
   synthetic::InFlight in_flight_;
   synthetic::DirectFile disk_;
-  synthetic::Vcpu::Counts counts_ = {};
   synthetic::SlowDevice* slow_device_ = nullptr;  // owned by crew_
   std::unique_ptr<Crew> crew_;
   synthetic::Random random_;
@@ -172,11 +171,12 @@ class GuestProcess {
 
 }  // namespace
 
-void RunGuestProcess(const GuestOptions& options, UniqueFd orders, UniqueFd barriers) {
+void RunGuestProcess(const GuestOptions& options, synthetic::Vcpu::Counts* counts, UniqueFd orders,
+                     UniqueFd barriers) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   // The other process may be gone: then a write fails.
   std::signal(SIGPIPE, SIG_IGN);
-  GuestProcess guest(options, std::move(orders), std::move(barriers));
+  GuestProcess guest(options, counts, std::move(orders), std::move(barriers));
   guest.HandOver();
   guest.StartThreads();
   guest.ObeyOrders();

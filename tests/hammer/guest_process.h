@@ -12,6 +12,7 @@ struct GuestHello {
 
 // The guest's side, in the child. On `orders` each byte is an Order and is answered with a
 // GuestReport; on `barriers` each byte is answered when the requests in flight are over.
-[[noreturn]] void RunGuestProcess(const GuestOptions& options, UniqueFd orders, UniqueFd barriers);
+[[noreturn]] void RunGuestProcess(const GuestOptions& options, synthetic::Vcpu::Counts* counts,
+                                  UniqueFd orders, UniqueFd barriers);
 
 }  // namespace ebb::hammer

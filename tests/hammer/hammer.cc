@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "hostd/base/clock.h"
+#include "tests/hammer/cpus.h"
 #include "tests/hammer/delays.h"
 #include "tests/hammer/guest.h"
 #include "tests/hammer/options.h"
@@ -24,10 +25,10 @@ namespace {
 constexpr int64_t kLookNs = kNsPerS / 4;
 constexpr int64_t kProgressNs = 5 * kNsPerS;
 constexpr int64_t kFinishNs = 60 * kNsPerS;
-// Swap-outs and swap-ins to each so many operations, and takings back before the drop: fewer, and
-// this was no test.
-constexpr uint64_t kOperationsPerSwap = 200;
-constexpr uint64_t kOperationsPerGivenBack = 5000;
+// Swap-outs and swap-ins to so many operations, and takings back before the drop: fewer, and this
+// was no test.
+constexpr uint64_t kOperationsPerSwap = 2000;
+constexpr uint64_t kOperationsPerGivenBack = 20000;
 
 class Hammer {
  public:
@@ -53,16 +54,20 @@ class Hammer {
     return absl::StrFormat(
         "seed %d, %d operations in %.1f s, %d pages out, %d in, %d given back, %d discarded, "
         "%d faults, %d barriers (%d waited), %d wrong, %d hung",
-        options_.guest.seed, report_.operations, Seconds(), stats.swapped_out.load(),
+        options_.guest.seed, guest_->operations(), Seconds(), stats.swapped_out.load(),
         stats.swapped_in.load(), stats.given_back.load(), stats.discarded.load(),
         stats.faults.load(), protocol_->barriers(), report_.barriers_that_waited, report_.wrong,
         report_.stuck);
   }
 
-  bool Enough() const {
-    return report_.operations >= options_.operations &&
-           *std::min_element(report_.by_operation.begin(), report_.by_operation.end() - 1) > 0;
+  // Chasing is for larger guests.
+  bool EveryKindWasDone() const {
+    const auto& counts = guest_->by_operation();
+    return std::all_of(counts.begin(), counts.end() - 1,
+                       [](const auto& count) { return count > 0; });
   }
+
+  bool Enough() const { return guest_->operations() >= options_.operations && EveryKindWasDone(); }
 
   // Gives the order and looks until `happened`, the time is over, or something is wrong.
   template <typename Condition>
@@ -113,7 +118,8 @@ class Hammer {
     const SwapStats& stats = protocol_->stats();
     for (size_t i = 0; i < synthetic::kOperations; ++i) {
       const auto operation = static_cast<synthetic::Operation>(i);
-      std::printf("  %s %lu\n", synthetic::OperationName(operation), report_.by_operation[i]);
+      std::printf("  %s %lu\n", synthetic::OperationName(operation),
+                  guest_->by_operation()[i].load());
     }
     if (std::min(stats.swapped_out, stats.swapped_in) < options_.operations / kOperationsPerSwap) {
       return Fail("too few pages were swapped out and in");
@@ -143,12 +149,13 @@ class Hammer {
 bool Run(const Options& options) {
   std::printf("hammer, %lu pages: seed %lu\n", options.guest.pages, options.guest.seed);
   if (options.delays) StartDelays(options.guest.seed);
+  if (options.guest.pages < kFewPages) StayOnFewCpus();
   absl::StatusOr<Guest> guest = Guest::Start(options.guest);
   if (!guest.ok()) {
     std::printf("FAILED: %s\n", std::string(guest.status().message()).c_str());
     return false;
   }
-  const auto protocol = PageProtocol::Start(&*guest, options.guest.seed);
+  const auto protocol = PageProtocol::Start(&*guest, options.guest);
   if (!protocol.ok()) {
     std::printf("FAILED: %s\n", std::string(protocol.status().message()).c_str());
     return false;

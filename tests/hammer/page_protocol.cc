@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: MIT
 #include "tests/hammer/page_protocol.h"
 
-#include <sched.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
 #include "absl/strings/str_format.h"
 #include "hostd/base/clock.h"
 #include "hostd/base/status_macros.h"
 #include "hostd/os/thread.h"
+#include "tests/hammer/cpus.h"
 #include "tests/synthetic/random.h"
 
 namespace ebb::hammer {
@@ -23,19 +20,16 @@ using synthetic::Random;
 // millisecond. Barriers have a clock of their own, ours.
 constexpr int64_t kHaste = 20000;
 constexpr int64_t kMostPauseNs = 300 * kNsPerUs;
+// Pages go out only so often for what the guest gets done, else it would get nothing done.
+constexpr uint64_t kOperationsPerSwapOut = 6;
 // How long residency is kept at or below one target.
 constexpr int64_t kTargetNs = 20 * kNsPerMs;
 constexpr int64_t kPrefetchPauseNs = kNsPerMs;
 constexpr uint64_t kPrefetchPages = 16;
-
-// Pages that were touched lately lie in a batch of the CPU that touched them, where no other CPU
-// can unmap them; with few pages nothing else would ever empty it.
-void HopToAnyCpu(Random* random) {
-  cpu_set_t cpu;
-  CPU_ZERO(&cpu);
-  CPU_SET(random->Below(static_cast<uint64_t>(sysconf(_SC_NPROCESSORS_ONLN))), &cpu);
-  sched_setaffinity(0, sizeof cpu, &cpu);
-}
+// A prefetch wakes threads that a mistake left asleep. So it works for a while, and then it leaves
+// pages alone for longer than a thread may be stuck.
+constexpr int64_t kPrefetchNs = 3 * kNsPerS;
+constexpr int64_t kPrefetchPeriodNs = kPrefetchNs + 2 * Guest::kStuckNs;
 
 // Everything out, a part of it, or nothing for a while: then the guest gets something done.
 uint64_t ChooseTarget(uint64_t pages, Random* random) {
@@ -46,18 +40,22 @@ uint64_t ChooseTarget(uint64_t pages, Random* random) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<PageProtocol>> PageProtocol::Start(Guest* guest, uint64_t seed) {
+absl::StatusOr<std::unique_ptr<PageProtocol>> PageProtocol::Start(Guest* guest,
+                                                                  const GuestOptions& options) {
   EBB_ASSIGN_OR_RETURN(std::unique_ptr<GuestMemory> memory,
                        QemuMemory::Open(guest->TakeHandles(), guest->layout()));
   EBB_ASSIGN_OR_RETURN(std::unique_ptr<SharedSwapState> shared_state,
                        SharedSwapState::Create(memory->pages()));
   return std::unique_ptr<PageProtocol>(
-      new PageProtocol(guest, std::move(memory), std::move(shared_state), seed));
+      new PageProtocol(guest, std::move(memory), std::move(shared_state), options));
 }
 
 PageProtocol::PageProtocol(Guest* guest, std::unique_ptr<GuestMemory> memory,
-                           std::unique_ptr<SharedSwapState> shared_state, uint64_t seed)
-    : memory_(std::move(memory)),
+                           std::unique_ptr<SharedSwapState> shared_state,
+                           const GuestOptions& options)
+    : guest_(guest),
+      slowness_(options.slowness),
+      memory_(std::move(memory)),
       shared_state_(std::move(shared_state)),
       barrier_(guest, [this] { alarm_.Ring(); }),
       mover_("hammer", memory_.get(), &shared_state_->state(), &residency_),
@@ -66,8 +64,9 @@ PageProtocol::PageProtocol(Guest* guest, std::unique_ptr<GuestMemory> memory,
       second_reclaim_({memory_.get(), &shared_state_->state(), &residency_, &barrier_, &mover_}) {
   fault_thread_.Start();
   mover_.Start();
-  threads_.emplace_back([this, seed] { RunReclaim(&first_reclaim_, seed); });
-  threads_.emplace_back([this, seed] { RunReclaim(&second_reclaim_, seed + 1); });
+  const uint64_t seed = options.seed;
+  threads_.emplace_back([this, seed] { RunReclaim(&first_reclaim_, 0, seed); });
+  threads_.emplace_back([this, seed] { RunReclaim(&second_reclaim_, 1, seed + 1); });
   threads_.emplace_back([this, seed] { RunPrefetch(seed + 2); });
 }
 
@@ -80,27 +79,32 @@ PageProtocol::~PageProtocol() {
   fault_thread_.Stop();
 }
 
-void PageProtocol::RunReclaim(Reclaim* reclaim, uint64_t seed) {
+void PageProtocol::RunReclaim(Reclaim* reclaim, size_t number, uint64_t seed) {
   EnterThreadRole("reclaim/hammer", ThreadRole::kFault);
+  StayOnCpu(number);
   Random random(seed);
   const int64_t begin_ns = MonotonicNs();
   int64_t chosen_ns = 0;
   while (!stopping_) {
     const int64_t now_ns = MonotonicNs();
-    if (now_ns - chosen_ns > kTargetNs) {
+    if (now_ns - chosen_ns > kTargetNs * slowness_) {
       target_ = ChooseTarget(memory_->pages(), &random);
-      // Now and then with a limit as well, for what faults do at one.
-      residency_.SetLimit(random.Chance(5) ? memory_->pages() / 2 : UINT64_MAX);
+      // Now and then with a limit as well, for what faults do at one: they are slowed down.
+      const bool limited = random.Chance(3) && !IsAhead();
+      residency_.SetLimit(limited ? memory_->pages() / 2 : UINT64_MAX);
       chosen_ns = now_ns;
     }
-    HopToAnyCpu(&random);
-    {
+    if (!IsAhead()) {
       MutexLock lock(turn_);
-      reclaim->RunPass((now_ns - begin_ns) * kHaste + 1, target_);
+      reclaim->RunPass((now_ns - begin_ns) * kHaste / slowness_ + 1, target_);
     }
-    alarm_.Sleep(static_cast<int64_t>(random.Below(kMostPauseNs)));
+    alarm_.Sleep(static_cast<int64_t>(random.Below(kMostPauseNs)) * slowness_);
   }
   reclaim->GiveUp();
+}
+
+bool PageProtocol::IsAhead() const {
+  return stats().swapped_out * kOperationsPerSwapOut > guest_->operations() + memory_->pages();
 }
 
 // Brings runs of pages back that nobody has asked for; now and then the mover brings all of them.
@@ -109,7 +113,12 @@ void PageProtocol::RunPrefetch(uint64_t seed) {
   Random random(seed);
   SwapState& state = shared_state_->state();
   const auto swap_in = std::make_unique<SwapIn>(memory_.get(), &state);
+  const int64_t begin_ns = MonotonicNs();
   while (!stopping_) {
+    if ((MonotonicNs() - begin_ns) / slowness_ % kPrefetchPeriodNs > kPrefetchNs) {
+      WaitReadable(stop_event_.fd(), stop_event_, kPrefetchNs);
+      continue;
+    }
     const uint64_t first = random.Below(memory_->pages());
     const uint64_t end = std::min(memory_->pages(), first + 1 + random.Below(kPrefetchPages));
     for (PageIndex page = {first}; page.value < end; page = page + 1) {
@@ -119,7 +128,7 @@ void PageProtocol::RunPrefetch(uint64_t seed) {
       }
     }
     if (random.Chance(1)) mover_.BringBack(random.Below(memory_->pages()));
-    WaitReadable(stop_event_.fd(), stop_event_, kPrefetchPauseNs);
+    WaitReadable(stop_event_.fd(), stop_event_, kPrefetchPauseNs * slowness_);
   }
 }
 

@@ -28,7 +28,8 @@ namespace ebb::hammer {
 // that a page is claimed by one while the other still holds an older claim. Thread-safe.
 class PageProtocol {
  public:
-  static absl::StatusOr<std::unique_ptr<PageProtocol>> Start(Guest* guest, uint64_t seed);
+  static absl::StatusOr<std::unique_ptr<PageProtocol>> Start(Guest* guest,
+                                                             const GuestOptions& options);
   ~PageProtocol();
 
   // Takes nothing any more and brings everything back, as a detach does. The error says what is
@@ -42,13 +43,16 @@ class PageProtocol {
 
  private:
   PageProtocol(Guest* guest, std::unique_ptr<GuestMemory> memory,
-               std::unique_ptr<SharedSwapState> shared_state, uint64_t seed);
+               std::unique_ptr<SharedSwapState> shared_state, const GuestOptions& options);
 
-  void RunReclaim(Reclaim* reclaim, uint64_t seed);
+  void RunReclaim(Reclaim* reclaim, size_t number, uint64_t seed);
+  bool IsAhead() const;
   void RunPrefetch(uint64_t seed);
   bool IsBusy() const;
   absl::Status CheckNothingLeft() const;
 
+  Guest* const guest_;
+  const int64_t slowness_;
   const std::unique_ptr<GuestMemory> memory_;
   const std::unique_ptr<SharedSwapState> shared_state_;
   Residency residency_;
