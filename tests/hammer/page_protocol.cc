@@ -20,7 +20,8 @@ using synthetic::Random;
 // millisecond. Barriers have a clock of their own, ours.
 constexpr int64_t kHaste = 20000;
 constexpr int64_t kMostPauseNs = 300 * kNsPerUs;
-// Pages go out only so often for what the guest gets done, else it would get nothing done.
+// Pages go out only so often for what the guest gets done, else it would get nothing done. Times
+// the slowness: emulated, compression and faults cost even more than all else.
 constexpr uint64_t kOperationsPerSwapOut = 6;
 // How long residency is kept at or below one target.
 constexpr int64_t kTargetNs = 20 * kNsPerMs;
@@ -104,7 +105,9 @@ void PageProtocol::RunReclaim(Reclaim* reclaim, size_t number, uint64_t seed) {
 }
 
 bool PageProtocol::IsAhead() const {
-  return stats().swapped_out * kOperationsPerSwapOut > guest_->operations() + memory_->pages();
+  const auto slowness = static_cast<uint64_t>(slowness_);
+  return stats().swapped_out * kOperationsPerSwapOut * slowness >
+         guest_->operations() + memory_->pages();
 }
 
 // Brings runs of pages back that nobody has asked for; now and then the mover brings all of them.

@@ -16,7 +16,8 @@ from tap import Tap, skip_all
 
 RELEASES = {"bookworm": "6.1.", "trixie": "6.12."}
 KERNELS = REPOSITORY / "build/kernels"
-SECONDS = 400
+SECONDS = 500
+SLOWNESS = ("--slowness", "10")
 
 
 def main() -> int:
@@ -37,9 +38,9 @@ def main() -> int:
         "kernel swap: refused, but for memory.swap.max=0, and then right":
             [str(build / "tests/kernel/kernel_swap_test"), hammer],
         "hammer, 64 pages":
-            [hammer, "--pages", "64", "--operations", "500000", "--signals"],
+            [hammer, "--pages", "64", "--operations", "700000", "--signals", *SLOWNESS],
         "hammer, 4096 pages":
-            [hammer, "--pages", "4096", "--operations", "400000"],
+            [hammer, "--pages", "4096", "--operations", "200000", *SLOWNESS],
     }
     tap = Tap()
     with tempfile.TemporaryDirectory(dir=build) as work:
