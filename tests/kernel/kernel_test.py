@@ -16,7 +16,7 @@ from tap import Tap, skip_all
 
 RELEASES = {"bookworm": "6.1.", "trixie": "6.12."}
 KERNELS = REPOSITORY / "build/kernels"
-SECONDS = 500
+SECONDS = 540
 SLOWNESS = ("--slowness", "10")
 
 

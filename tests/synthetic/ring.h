@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <span>
+#include <vector>
 
 namespace ebb::synthetic {
 
@@ -39,6 +40,7 @@ class Ring {
     size_t request;
     int result;
   };
+  void Submit(std::span<const Request> requests, const std::vector<size_t>& to_do);
   Completion AwaitOne();
 
   io_uring ring_;
