@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A guest that runs programs of this build in another kernel, emulated, with a disk of its own."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -11,8 +12,6 @@ from accelerator import TCG_ARGUMENTS
 from guest_kernel import GuestKernel, build_initramfs
 from process import die_with
 from sizes import MIB
-
-import os
 
 RAM = "1G"
 DISK_BYTES = 256 * MIB

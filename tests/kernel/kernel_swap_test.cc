@@ -138,7 +138,7 @@ TEST_F(KernelSwapTest, HammerPassesWhereTheKernelMayNotSwap) {
   const pid_t child = fork();
   if (child == 0) {
     if (!cgroup.Set("cgroup.procs", "0")) _exit(1);
-    execl(hammer.c_str(), hammer.c_str(), "--pages", "4096", "--operations", "100000", "--slowness",
+    execl(hammer.c_str(), hammer.c_str(), "--pages", "4096", "--operations", "50000", "--slowness",
           "10", nullptr);
     _exit(1);
   }
