@@ -16,6 +16,9 @@ constexpr uint64_t kSpareRecords = 4096;
 // What a SwapLocation can name.
 constexpr uint64_t kMaxPoolBytes = (uint64_t{1} << SwapLocation::kPoolHandleBits) * kPoolGrainBytes;
 
+// A slab of each size class and some to spare: with less a pool is full while it is nearly empty.
+constexpr uint64_t kMinPoolBytes = 16 * kMiB;
+
 uint32_t RecordsFor(uint64_t pages) { return static_cast<uint32_t>(pages + kSpareRecords); }
 
 }  // namespace
@@ -33,9 +36,9 @@ absl::StatusOr<std::unique_ptr<SharedSwapState>> SharedSwapState::Create(uint64_
   EBB_ASSIGN_OR_RETURN(
       SharedMemory records,
       SharedMemory::Create("ebb-records", SwapDescTable::BytesFor(RecordsFor(pages))));
-  EBB_ASSIGN_OR_RETURN(
-      SharedMemory pool,
-      SharedMemory::Create("ebb-pool", std::min(PagesToBytes(pages), kMaxPoolBytes)));
+  EBB_ASSIGN_OR_RETURN(SharedMemory pool,
+                       SharedMemory::Create("ebb-pool", std::clamp(PagesToBytes(pages),
+                                                                   kMinPoolBytes, kMaxPoolBytes)));
   // The fault path must never meet memory that is not there.
   if (!words.Populate(0, words.bytes()) || !records.Populate(0, records.bytes())) {
     return absl::ResourceExhaustedError("the host has no memory for the VM's page words");

@@ -16,7 +16,8 @@ from pathlib import Path
 
 META_PACKAGE = "linux-image-cloud-amd64"
 MODULES_WANTED = ("virtio_pci", "virtio_blk")
-APT = ("apt-get", "-o", "APT::Sandbox::User=root", "-qq")
+MIRROR = "http://deb.debian.org/debian"
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
 class GuestKernelError(Exception):
@@ -29,12 +30,43 @@ class GuestKernel:
     modules: Path  # lib/modules/VERSION
 
 
-def fetch_kernel(folder: Path) -> GuestKernel:
+class Apt:
+    """Where packages come from: what this machine is set up for."""
+
+    def __init__(self, options: tuple[str, ...] = ()) -> None:
+        self._options = ("-o", "APT::Sandbox::User=root", *options)
+
+    @staticmethod
+    def of_release(release: str, folder: Path) -> "Apt":
+        """Debian's `release`, whatever this machine runs: with lists of its own, in `folder`."""
+        for part in ("lists/partial", "cache/archives/partial"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+        sources = folder / "sources.list"
+        sources.write_text(f"deb [signed-by={KEYRING}] {MIRROR} {release} main\n")
+        settings = {"Dir::Etc::SourceList": sources, "Dir::Etc::SourceParts": "/dev/null",
+                    "Dir::State::Lists": folder / "lists", "Dir::State::status": "/dev/null",
+                    "Dir::Cache": folder / "cache", "Acquire::Languages": "none",
+                    "APT::Architecture": "amd64"}
+        return Apt(tuple(word for name, value in settings.items()
+                         for word in ("-o", f"{name}={value}")))
+
+    def get(self, *arguments: str, folder: Path) -> None:
+        _run(["apt-get", *self._options, "-qq", *arguments], folder)
+
+    def real_package(self) -> str | None:
+        """The package that the meta package stands for today."""
+        listing = subprocess.run(["apt-cache", *self._options, "depends", META_PACKAGE],
+                                 capture_output=True, text=True, check=False)
+        found = re.search(r"^ *Depends: (linux-image-\S+)$", listing.stdout, re.MULTILINE)
+        return found.group(1) if found else None
+
+
+def fetch_kernel(folder: Path, apt: Apt = Apt()) -> GuestKernel:
     """Downloads and unpacks the kernel, unless the folder has it from an earlier run."""
     unpacked = folder / "kernel"
     if not unpacked.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
-        package = _download(folder)
+        package = _download(folder, apt)
         # Unpacked beside and renamed: an interrupted run leaves nothing that looks complete.
         partial = folder / "kernel.partial"
         shutil.rmtree(partial, ignore_errors=True)
@@ -44,13 +76,15 @@ def fetch_kernel(folder: Path) -> GuestKernel:
     return _locate(unpacked)
 
 
-def build_initramfs(kernel: GuestKernel, workload: Path, work: Path) -> Path:
-    """Makes work/initramfs.gz; `work` is a folder of its own."""
+def build_initramfs(kernel: GuestKernel, workload: Path, work: Path,
+                    wanted: tuple[str, ...] = MODULES_WANTED) -> Path:
+    """Makes work/initramfs.gz; `work` is a folder of its own. What lies in work/initramfs already
+    goes along."""
     root = work / "initramfs"
     (root / "modules").mkdir(parents=True)
     shutil.copyfile(workload, root / "init")
     (root / "init").chmod(0o755)
-    order = module_order(kernel.modules, MODULES_WANTED)
+    order = module_order(kernel.modules, wanted)
     for module in order:
         (root / "modules" / f"{module_name(module)}.ko").write_bytes(read_module(module))
     names = [f"/modules/{module_name(module)}.ko\n" for module in order]
@@ -106,33 +140,25 @@ def module_order(modules: Path, wanted: tuple[str, ...]) -> list[Path]:
     return order
 
 
-def _download(folder: Path) -> Path:
-    package = _real_package()
+def _download(folder: Path, apt: Apt) -> Path:
+    package = apt.real_package()
     if package is None:
         # A fresh machine may have no package lists yet.
-        _run([*APT, "update"], folder)
-        package = _real_package()
+        apt.get("update", folder=folder)
+        package = apt.real_package()
     if package is None:
         raise GuestKernelError(
             f"apt knows no {META_PACKAGE}: is a Debian mirror for amd64 in /etc/apt/sources.list?")
     print(f"Downloading the guest's kernel: {package} (unpacked into {folder}, not installed)",
           flush=True)
     try:
-        _run([*APT, "download", package], folder)
+        apt.get("download", package, folder=folder)
     except GuestKernelError:
         # The lists may be older than the mirror.
-        _run([*APT, "update"], folder)
-        package = _real_package() or package
-        _run([*APT, "download", package], folder)
+        apt.get("update", folder=folder)
+        package = apt.real_package() or package
+        apt.get("download", package, folder=folder)
     return next(folder.glob(f"{package}_*.deb"))
-
-
-def _real_package() -> str | None:
-    """The package that the meta package stands for today."""
-    listing = subprocess.run(["apt-cache", "depends", META_PACKAGE],
-                             capture_output=True, text=True, check=False)
-    found = re.search(r"^ *Depends: (linux-image-\S+)$", listing.stdout, re.MULTILINE)
-    return found.group(1) if found else None
 
 
 def _locate(unpacked: Path) -> GuestKernel:

@@ -1,70 +1,12 @@
 // SPDX-License-Identifier: MIT
-// The guest's /init. It prepares what the workload needs and runs it in a child, so that whatever
-// happens to the workload is reported and the guest powers off instead of panicking.
-#include <fcntl.h>
-#include <sys/mount.h>
-#include <sys/reboot.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <termios.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <csignal>
-#include <cstdlib>
-#include <fstream>
-#include <iterator>
-#include <string>
-
-#include "hostd/base/unique_fd.h"
+// The guest's /init. It prepares what the workload needs and runs it.
+#include "tests/guest/machine.h"
 #include "tests/guest/parameters.h"
 #include "tests/guest/report.h"
 #include "tests/guest/workload.h"
 
 namespace ebb::guest {
 namespace {
-
-// The modules, in the order they are to be loaded, one path per line.
-constexpr const char* kModuleList = "/modules/order";
-
-void Mount(const char* type, const char* where) {
-  mkdir(where, 0755);
-  if (mount(type, where, type, 0, nullptr) != 0 && errno != EBUSY) {
-    FailErrno(std::string("cannot mount ") + where);
-  }
-}
-
-void UseConsole() {
-  const int console = open("/dev/console", O_RDWR);
-  if (console < 0) return;  // the kernel has opened one for us, or nobody will ever hear us
-  for (int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) dup2(console, fd);
-}
-
-void LoadModule(const std::string& path) {
-  UniqueFd module(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!module.valid()) FailErrno("cannot open " + path);
-  if (syscall(SYS_finit_module, module.get(), "", 0) != 0 && errno != EEXIST) {
-    FailErrno("cannot load " + path);
-  }
-}
-
-void LoadModules() {
-  std::ifstream list(kModuleList);
-  for (std::string path; std::getline(list, path);) LoadModule(path);
-}
-
-std::string KernelCommandLine() {
-  std::ifstream file("/proc/cmdline");
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-void Prepare() {
-  Mount("proc", "/proc");
-  Mount("sysfs", "/sys");
-  Mount("devtmpfs", "/dev");
-  UseConsole();
-}
 
 void RunChild() {
   const Parameters parameters = ParseParameters(KernelCommandLine());
@@ -76,38 +18,7 @@ void RunChild() {
   RunWorkload(parameters);
 }
 
-// A child that reported why it failed exits; one that was killed could not.
-void ExplainDeath(int status) {
-  if (!WIFSIGNALED(status)) return;
-  const std::string line =
-      "EBB-FAIL the workload was killed by signal " + std::to_string(WTERMSIG(status)) + "\n";
-  [[maybe_unused]] const ssize_t written = write(STDOUT_FILENO, line.data(), line.size());
-}
-
-[[noreturn]] void PowerOff() {
-  tcdrain(STDOUT_FILENO);
-  for (;;) {
-    reboot(RB_POWER_OFF);
-    pause();
-  }
-}
-
-[[noreturn]] void Init() {
-  const pid_t child = fork();
-  if (child == 0) {
-    Prepare();
-    RunChild();
-    _exit(EXIT_SUCCESS);
-  }
-  int status = 0;
-  while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
-  UseConsole();
-  ExplainDeath(status);
-  PowerOff();
-}
-
 }  // namespace
 }  // namespace ebb::guest
 
-int main() { ebb::guest::Init(); }
+int main() { ebb::guest::RunAsInit(ebb::guest::RunChild); }

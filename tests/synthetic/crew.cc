@@ -77,16 +77,17 @@ bool Crew::AwaitDone(int seconds) {
   return true;
 }
 
-std::vector<std::string> Crew::StuckFor(int64_t ns) const {
-  std::vector<std::string> stuck;
+std::vector<Crew::Stuck> Crew::StuckFor(int64_t ns) const {
+  std::vector<Stuck> stuck;
   for (size_t i = 0; i < threads_.size(); ++i) {
     const Worker::Progress& progress = threads_[i]->worker->progress();
     const int64_t since_ns = progress.since_ns;
     const int64_t took_ns = MonotonicNs() - since_ns;
     if (since_ns == 0 || took_ns < ns) continue;
-    stuck.push_back("worker " + std::to_string(i) + " for " + std::to_string(took_ns / kNsPerMs) +
-                    " ms in " + progress.doing.load() + " of page " +
-                    std::to_string(progress.page));
+    const uint64_t page = progress.page;
+    stuck.push_back({page, "worker " + std::to_string(i) + " for " +
+                               std::to_string(took_ns / kNsPerMs) + " ms in " +
+                               progress.doing.load() + " of page " + std::to_string(page)});
   }
   return stuck;
 }

@@ -27,8 +27,12 @@ class Crew {
   // Waits until every worker has finished the last order (kHammer never ends).
   bool AwaitDone(int seconds);
 
-  // The workers that have been at one thing for longer than `ns`, in words.
-  std::vector<std::string> StuckFor(int64_t ns) const;
+  // The workers that have been at one thing for longer than `ns`.
+  struct Stuck {
+    uint64_t page;
+    std::string what;
+  };
+  std::vector<Stuck> StuckFor(int64_t ns) const;
   int64_t LongestNs() const;
   // Linux's ids of the threads.
   std::vector<pid_t> thread_ids() const;

@@ -13,36 +13,45 @@ namespace {
 constexpr size_t kPageWords = kPageBytes / sizeof(uint64_t);
 static_assert(kVcpus * kSectorBytes == kPageBytes);
 
-// RAM is dealt out in blocks of this many pages: every other one is shared, the rest are whole
-// pages.
-constexpr uint64_t kBlockPages = 16;
-// One block in so many belongs to the slow device,
-constexpr uint64_t kSlowDeviceBlocks = 16;
-// and about one in so many of the others is not touched before the hammering begins.
+// How RAM is dealt out: in blocks of so many pages. Every other one is shared, the rest are whole
+// pages; one block in so many belongs to the slow device.
+struct Deal {
+  uint64_t block_pages;
+  uint64_t slow_device_blocks;
+
+  uint64_t BlockOf(uint64_t page) const { return page / block_pages; }
+  bool IsShared(uint64_t page) const { return BlockOf(page) % 2 == 0; }
+  uint32_t OwnerOfWhole(uint64_t page) const {
+    if (BlockOf(page) % slow_device_blocks == slow_device_blocks - 1) return kSlowDeviceOwner;
+    return static_cast<uint32_t>(Mix(BlockOf(page)) % kVcpus);
+  }
+};
+constexpr Deal kDeal = {16, 16};
+// Of a few pages there must still be some of each sort.
+constexpr Deal kSmallDeal = {1, 8};
+constexpr uint64_t kSmallPages = 1024;
+
+const Deal& DealOf(const GuestRam& ram) { return ram.pages() < kSmallPages ? kSmallDeal : kDeal; }
+
+// About one block in so many of those that are not the slow device's is not touched before the
+// hammering begins.
 constexpr uint64_t kUntouchedBlocks = 16;
 // How far back an older version is looked for.
 constexpr uint32_t kOlderVersions = 64;
 
-uint64_t BlockOf(uint64_t page) { return page / kBlockPages; }
-
-bool IsShared(uint64_t page) { return BlockOf(page) % 2 == 0; }
-
-uint32_t OwnerOfWhole(uint64_t page) {
-  if (BlockOf(page) % kSlowDeviceBlocks == kSlowDeviceBlocks - 1) return kSlowDeviceOwner;
-  return static_cast<uint32_t>(Mix(BlockOf(page)) % kVcpus);
-}
-
-bool IsUntouched(uint64_t page) {
-  return OwnerOfWhole(page) != kSlowDeviceOwner && Mix(~BlockOf(page)) % kUntouchedBlocks == 0;
+bool IsUntouched(const Deal& deal, uint64_t page) {
+  return deal.OwnerOfWhole(page) != kSlowDeviceOwner &&
+         Mix(~deal.BlockOf(page)) % kUntouchedBlocks == 0;
 }
 
 }  // namespace
 
 Slices::Slices(const Parts& parts, uint32_t owner) : parts_(parts) {
+  const Deal& deal = DealOf(*parts.ram);
   for (uint32_t page = 0; page < parts.ram->pages(); ++page) {
-    if (!IsShared(page) && owner == OwnerOfWhole(page)) {
+    if (!deal.IsShared(page) && owner == deal.OwnerOfWhole(page)) {
       slices_.push_back({.page = page, .first_word = 0, .words = kPageWords});
-    } else if (IsShared(page) && owner < kVcpus) {
+    } else if (deal.IsShared(page) && owner < kVcpus) {
       slices_.push_back({.page = page,
                          .first_word = static_cast<uint16_t>(owner * kSectorWords),
                          .words = kSectorWords});
@@ -69,8 +78,9 @@ uint64_t Slices::PlaceOf(const Slice& slice) const {
 }
 
 void Slices::Fill() {
+  const Deal& deal = DealOf(*parts_.ram);
   for (size_t i = 0; i < slices_.size(); ++i) {
-    if (!is_whole_page(i) || !IsUntouched(slices_[i].page)) {
+    if (!is_whole_page(i) || !IsUntouched(deal, slices_[i].page)) {
       Write(i, NextStamp(i, Stamp::Kind::kWords));
     }
   }

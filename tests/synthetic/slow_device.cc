@@ -14,7 +14,7 @@
 namespace ebb::synthetic {
 namespace {
 
-constexpr size_t kRequests = 8;        // at once
+constexpr size_t kRequests = 8;        // at once, at most
 constexpr size_t kMostRunPages = 240;  // of one request: well below a bio's 256 pages
 constexpr uint32_t kPageSectors = kPageBytes / kSectorBytes;
 constexpr std::chrono::milliseconds kLookForOrders(20);
@@ -55,11 +55,12 @@ void SlowDevice::RunOne() {
 }
 
 void SlowDevice::RunRound() {
-  const size_t pages = std::min(kMostRunPages, slices_.count() / kRequests);
+  const size_t count = std::min(kRequests, slices_.count());
+  const size_t pages = count == 0 ? 0 : std::min(kMostRunPages, slices_.count() / count);
   std::array<size_t, kRequests> first;
   std::array<uint32_t, kRequests> sector;
   std::vector<std::thread> requests;
-  for (size_t i = 0; i < kRequests; ++i) {
+  for (size_t i = 0; i < count; ++i) {
     if (next_ + pages > slices_.count()) next_ = 0;
     first[i] = next_;
     sector[i] = static_cast<uint32_t>((next_ + i) * kPageSectors) %
@@ -69,7 +70,7 @@ void SlowDevice::RunRound() {
         [this, i, pages, &first, &sector] { ReadRun(first[i], pages, i, sector[i]); });
   }
   for (std::thread& request : requests) request.join();
-  for (size_t i = 0; i < kRequests; ++i) ExpectRun(first[i], pages, sector[i]);
+  for (size_t i = 0; i < count; ++i) ExpectRun(first[i], pages, sector[i]);
 }
 
 void SlowDevice::ReadRun(size_t first, size_t pages, size_t request, uint32_t first_sector) {

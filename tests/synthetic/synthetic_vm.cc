@@ -141,7 +141,9 @@ class SyntheticVm {
     report["operations"] = total;
     report["wrong"] = mistakes_.wrong();
     report["failed"] = mistakes_.failed();
-    report["stuck"] = crew_->StuckFor(kStuckNs);
+    report["stuck"] = Json::array();
+    for (const Crew::Stuck& stuck : crew_->StuckFor(kStuckNs))
+      report["stuck"].push_back(stuck.what);
     report["longest_ms"] = crew_->LongestNs() / kNsPerMs;
     report["drains"] = in_flight_.drains();
     report["drains_that_waited"] = in_flight_.drains_that_waited();

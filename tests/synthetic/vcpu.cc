@@ -27,15 +27,19 @@ constexpr uint64_t kChaseEveryWhileMoving = 50;
 constexpr size_t kChaseSlices = 16;
 
 constexpr std::array<Share, kOperations - 1> kShares = {{
-    {Operation::kLoad, 34},
+    {Operation::kLoad, 31},
     {Operation::kStore, 14},
-    {Operation::kUpdate, 20},
+    {Operation::kUpdate, 19},
     {Operation::kWriteFrom, 7},
     {Operation::kReadInto, 7},
     {Operation::kPipeFrom, 5},
     {Operation::kPipeInto, 5},
-    {Operation::kDirectRead, 4},
+    {Operation::kDirectRead, 2},
     {Operation::kDirectWrite, 1},
+    {Operation::kRingWrite, 1},
+    {Operation::kRingRead, 2},
+    {Operation::kRingDirectRead, 2},
+    {Operation::kRingDirectWrite, 1},
     {Operation::kDiscard, 3},
 }};
 
@@ -61,6 +65,14 @@ const char* OperationName(Operation operation) {
       return "direct_read";
     case Operation::kDirectWrite:
       return "direct_write";
+    case Operation::kRingWrite:
+      return "ring_write";
+    case Operation::kRingRead:
+      return "ring_read";
+    case Operation::kRingDirectRead:
+      return "ring_direct_read";
+    case Operation::kRingDirectWrite:
+      return "ring_direct_write";
     case Operation::kDiscard:
       return "discard";
     case Operation::kChase:
@@ -104,9 +116,11 @@ size_t Vcpu::ChooseSlice() {
 }
 
 Operation Vcpu::ChooseOperation(size_t slice) {
-  const uint64_t chase_every =
-      parts_.punch_front->is_moving() ? kChaseEveryWhileMoving : kChaseEvery;
-  if (chosen_ % chase_every == 0) return Operation::kChase;
+  if (parts_.punch_front != nullptr) {
+    const uint64_t chase_every =
+        parts_.punch_front->is_moving() ? kChaseEveryWhileMoving : kChaseEvery;
+    if (chosen_ % chase_every == 0) return Operation::kChase;
+  }
   uint64_t left = random_.Below(100);
   Operation chosen = Operation::kLoad;
   for (const Share& share : kShares) {
@@ -115,7 +129,8 @@ Operation Vcpu::ChooseOperation(size_t slice) {
     left -= share.percent;
   }
   // Not every slice can have everything done to it.
-  const bool direct = chosen == Operation::kDirectRead || chosen == Operation::kDirectWrite;
+  const bool direct = chosen == Operation::kDirectRead || chosen == Operation::kDirectWrite ||
+                      chosen == Operation::kRingDirectRead || chosen == Operation::kRingDirectWrite;
   if (chosen == Operation::kDiscard && !slices_.is_whole_page(slice)) return Operation::kLoad;
   if (direct && (!scratch_.valid() || slices_.bytes(slice) % scratch_.alignment() != 0)) {
     return Operation::kLoad;
@@ -160,6 +175,14 @@ uint64_t Vcpu::Run(Operation operation, size_t slice) {
       return DirectRead(slice);
     case Operation::kDirectWrite:
       return DirectWrite(slice);
+    case Operation::kRingWrite:
+      return RingWrite(slice);
+    case Operation::kRingRead:
+      return RingRead(slice);
+    case Operation::kRingDirectRead:
+      return RingDirectRead(slice);
+    case Operation::kRingDirectWrite:
+      return RingDirectWrite(slice);
     case Operation::kDiscard:
       Discard(slice);
       return 1;

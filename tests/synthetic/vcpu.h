@@ -15,6 +15,7 @@
 #include "tests/synthetic/mistakes.h"
 #include "tests/synthetic/punch_front.h"
 #include "tests/synthetic/random.h"
+#include "tests/synthetic/ring.h"
 #include "tests/synthetic/slices.h"
 #include "tests/synthetic/worker.h"
 
@@ -30,10 +31,14 @@ enum class Operation {
   kPipeInto,     // read(2) from a pipe into guest memory
   kDirectRead,   // O_DIRECT from the disk into guest memory: the device writes into it
   kDirectWrite,  // O_DIRECT from guest memory to the disk
-  kDiscard,      // give the page back, as the balloon does
-  kChase,        // load or write pages that are about to be dropped
+  kRingWrite,    // the same four by an io_uring: from guest memory into a file
+  kRingRead,
+  kRingDirectRead,
+  kRingDirectWrite,
+  kDiscard,  // give the page back, as the balloon does
+  kChase,    // load or write pages that are about to be dropped
 };
-inline constexpr size_t kOperations = 11;
+inline constexpr size_t kOperations = 15;
 const char* OperationName(Operation operation);
 
 // One processor of the guest, and the part of QEMU that works for it: hammers its slices with all
@@ -45,8 +50,8 @@ class Vcpu : public Worker {
     const Content* content;
     Mistakes* mistakes;
     InFlight* in_flight;
-    PunchFront* punch_front;
-    const DirectFile* disk;  // with the sectors to read; direct I/O is left out if it is not valid
+    PunchFront* punch_front;  // null: no chase
+    const DirectFile* disk;   // with the sectors to read; direct I/O is left out if it is not valid
     std::vector<std::string> disk_folders;
     uint64_t seed;
   };
@@ -70,11 +75,21 @@ class Vcpu : public Worker {
   void ReadInto(size_t slice, int fd, bool is_pipe);
   uint64_t DirectRead(size_t slice);
   uint64_t DirectWrite(size_t slice);
+  uint64_t RingWrite(size_t slice);
+  uint64_t RingRead(size_t slice);
+  uint64_t RingDirectRead(size_t slice);
+  uint64_t RingDirectWrite(size_t slice);
   void Discard(size_t slice);
   uint64_t Chase();
 
-  // Slices from `slice` on that one direct request may have, at most `most`.
-  std::vector<size_t> SlicesForDirect(size_t slice, size_t most);
+  // Slices from `slice` on that one direct request may have, at most `most`; for other requests
+  // where `alignment` is 1.
+  std::vector<size_t> SlicesFor(size_t slice, size_t most, size_t alignment);
+  // A place on the disk that has so many bytes behind it.
+  uint32_t ChooseSector(size_t bytes);
+  bool RunRing(const std::vector<size_t>& slices, bool writes, int fd, uint32_t first_sector);
+  void ExpectSectors(const std::vector<size_t>& slices, uint32_t first_sector);
+  uint64_t VerifyWritten(const std::vector<size_t>& slices, int fd, const char* how);
   Stamp::Kind ChooseKind();
 
   const Parts parts_;
@@ -87,6 +102,7 @@ class Vcpu : public Worker {
   UniqueFd pipe_read_;
   UniqueFd pipe_write_;
   DirectFile scratch_;
+  Ring ring_;
   alignas(kPageBytes) std::array<uint64_t, kPageBytes / sizeof(uint64_t)> buffer_ = {};
 
   size_t hot_from_ = 0;

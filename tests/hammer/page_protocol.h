@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "hostd/base/mutex.h"
+#include "hostd/os/guest_memory.h"
+#include "hostd/os/wake_event.h"
+#include "hostd/swap/reclaim.h"
+#include "hostd/swap/reclaim_alarm.h"
+#include "hostd/swap/residency.h"
+#include "hostd/swap/shared_swap_state.h"
+#include "hostd/vm/fault_thread.h"
+#include "hostd/vm/mover.h"
+#include "tests/hammer/guest.h"
+#include "tests/hammer/guest_barrier.h"
+
+namespace ebb::hammer {
+
+// The code under test: everything ebbd does to the pages of one VM, in a hurry. Two reclaimers, so
+// that a page is claimed by one while the other still holds an older claim. Thread-safe.
+class PageProtocol {
+ public:
+  static absl::StatusOr<std::unique_ptr<PageProtocol>> Start(Guest* guest,
+                                                             const GuestOptions& options);
+  ~PageProtocol();
+
+  // Takes nothing any more and brings everything back, as a detach does. The error says what is
+  // left over: a page, a record or its storage.
+  absl::Status BringAllBack(int64_t timeout_ns);
+
+  const SwapStats& stats() const { return shared_state_->state().stats(); }
+  uint64_t barriers() { return barrier_.Status().count; }
+  // The page's word, for a person.
+  std::string Describe(PageIndex page) const;
+
+ private:
+  PageProtocol(Guest* guest, std::unique_ptr<GuestMemory> memory,
+               std::unique_ptr<SharedSwapState> shared_state, const GuestOptions& options);
+
+  void RunReclaim(Reclaim* reclaim, size_t number, uint64_t seed);
+  bool IsAhead() const;
+  void RunPrefetch(uint64_t seed);
+  bool IsBusy() const;
+  absl::Status CheckNothingLeft() const;
+
+  Guest* const guest_;
+  const int64_t slowness_;
+  const std::unique_ptr<GuestMemory> memory_;
+  const std::unique_ptr<SharedSwapState> shared_state_;
+  Residency residency_;
+  ReclaimAlarm alarm_;
+  GuestBarrier barrier_;
+  Mover mover_;
+  FaultThread fault_thread_;
+
+  // Records and pool belong to one reclaimer at a time.
+  Mutex turn_;
+  Reclaim first_reclaim_;
+  Reclaim second_reclaim_;
+  std::atomic<uint64_t> target_{UINT64_MAX};
+
+  std::atomic<bool> stopping_{false};
+  WakeEvent stop_event_;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace ebb::hammer
