@@ -14,6 +14,7 @@ class GuestRam {
  public:
   explicit GuestRam(uint64_t bytes);
 
+  int memfd() const { return memfd_.get(); }
   uint64_t pages() const { return pages_; }
   std::byte* at(uint64_t page) const { return base_ + PagesToBytes(page); }
 
