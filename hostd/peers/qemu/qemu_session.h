@@ -30,7 +30,8 @@ class QemuSession {
   void SendRelease();
 
   // Reads one packet. kRetry: nothing yet; kGone: the peer closed; kDone: a hello is there to
-  // attach; kFailed: garbage, see `error`.
+  // attach; kFailed: garbage, see `error`. A library that was attached has no more to say: garbage
+  // of its is the last that is read.
   OsResult Receive(absl::Status* error);
 
   // Checks the hello against what the process really is and starts the VM.
@@ -41,7 +42,12 @@ class QemuSession {
   const std::shared_ptr<Vm>& vm() const { return vm_; }
   QmpBarrier* barrier() const { return barrier_; }
   int socket() const { return socket_.get(); }
-  void CloseSocket() { socket_.Reset(); }
+  // What to poll for packets; -1 when nothing more is read.
+  int readable_socket() const { return reading_ ? socket_.get() : -1; }
+  void StopReading() { reading_ = false; }
+  // Everything that came from the other side and was not attached, and the connection itself, for
+  // somebody who can wait for its close. The session is over then.
+  std::vector<UniqueFd> TakeDescriptors();
   int pidfd() const { return pidfd_.get(); }
 
   // Attached, or still within the time a library has for its hello.
@@ -59,6 +65,8 @@ class QemuSession {
   PeerCredentials peer_;
   int64_t deadline_ns_;
   bool finished_ = false;
+  bool reading_ = true;
+  std::vector<UniqueFd> rejected_fds_;
 
   // From the hello, checked.
   wire::Hello hello_{};
