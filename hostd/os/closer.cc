@@ -38,7 +38,7 @@ void Closer::Close(std::vector<UniqueFd> fds) {
 }
 
 void Closer::Run() {
-  EnterThreadRole("closer", ThreadRole::kReclaim);
+  EnterThreadRole("closer", ThreadRole::kUrgentReclaim);
   for (;;) {
     std::vector<UniqueFd> fds;
     {

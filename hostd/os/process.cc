@@ -42,6 +42,16 @@ absl::StatusOr<std::string> ReadProcFile(const std::string& path) {
   }
 }
 
+uint64_t MeminfoBytes(const std::string& field) {
+  std::ifstream meminfo("/proc/meminfo");
+  const std::string prefix = field + ":";
+  for (std::string line; std::getline(meminfo, line);) {
+    if (line.compare(0, prefix.size(), prefix) != 0) continue;
+    return std::strtoull(line.c_str() + prefix.size(), nullptr, 10) * 1024;
+  }
+  return 0;
+}
+
 // The word in brackets of a line such as "always [never] advise".
 std::string ChosenWord(const std::string& line) {
   const size_t open = line.find('[');
@@ -172,14 +182,9 @@ std::optional<uint64_t> CgroupSwapMax(int pid) {
   return smallest;
 }
 
-uint64_t HostAvailableBytes() {
-  std::ifstream meminfo("/proc/meminfo");
-  uint64_t kib;
-  for (std::string line; std::getline(meminfo, line);) {
-    if (std::sscanf(line.c_str(), "MemAvailable: %" SCNu64, &kib) == 1) return kib * 1024;
-  }
-  return 0;
-}
+uint64_t HostTotalBytes() { return MeminfoBytes("MemTotal"); }
+
+uint64_t HostAvailableBytes() { return MeminfoBytes("MemAvailable"); }
 
 std::optional<std::string> ShmemHugePageSetting() {
   const std::string base = "/sys/kernel/mm/transparent_hugepage/";

@@ -54,7 +54,8 @@ bool HostSwaps();
 // there is no cgroup v2 memory controller.
 std::optional<uint64_t> CgroupSwapMax(int pid);
 
-// MemAvailable of the host.
+// MemTotal and MemAvailable of the host.
+uint64_t HostTotalBytes();
 uint64_t HostAvailableBytes();
 
 // Which shmem huge-page setting is on; none when shmem never uses huge pages.

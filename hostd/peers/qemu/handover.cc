@@ -25,6 +25,7 @@ constexpr uint64_t kFilesForEbbd = 128;
 constexpr size_t kMaxUnattached = 32;
 // Descriptors of strangers that wait for their close; with more, nobody new is let in.
 constexpr size_t kMaxToClose = 512;
+constexpr int64_t kClosingTooLongNs = 5 * kNsPerS;
 // When accepting fails for want of descriptors.
 constexpr int64_t kAcceptPauseNs = 100 * kNsPerMs;
 constexpr int64_t kMaxWaitNs = kNsPerS;
@@ -54,11 +55,12 @@ Handover::Handover(ListenSocket listener, UniqueFd userfaultfd_device, Registry*
 
 bool Handover::RunOnce() {
   if (stop_requested_.exchange(false)) BeginStop();
-  const int64_t wait_ns = Tick(MonotonicNs());
+  int64_t wait_ns = Tick(MonotonicNs());
   EndSessions();
   if (stopping_ && registry_->All().empty()) return false;
 
-  const bool may_accept = MayAccept();
+  const bool may_accept = MayAccept(MonotonicNs());
+  if (!may_accept) wait_ns = std::min(wait_ns, kAcceptPauseNs);
   std::vector<pollfd> fds = {{wake_.fd(), POLLIN, 0},
                              {may_accept ? listener_.fd() : -1, POLLIN, 0}};
   for (const auto& session : sessions_) {
@@ -88,15 +90,21 @@ bool Handover::RunOnce() {
   return true;
 }
 
-bool Handover::MayAccept() {
+bool Handover::MayAccept(int64_t now_ns) {
   const bool closing = closer_.waiting() > kMaxToClose;
-  if (closing && !said_closing_) {
+  if (!closing) {
+    closing_since_ns_ = 0;
+    said_closing_ = false;
+    return now_ns >= accept_after_ns_;
+  }
+  if (closing_since_ns_ == 0) closing_since_ns_ = now_ns;
+  if (now_ns - closing_since_ns_ > kClosingTooLongNs && !said_closing_) {
+    said_closing_ = true;
     LogError(
         "descriptors that other processes handed over do not close; no VM is attached until "
         "they do");
   }
-  said_closing_ = closing;
-  return !closing && MonotonicNs() >= accept_after_ns_;
+  return false;
 }
 
 // A process that keeps connecting pushes out its own connections.

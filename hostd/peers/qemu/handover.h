@@ -45,7 +45,7 @@ class Handover {
  private:
   Handover(ListenSocket listener, UniqueFd userfaultfd_device, Registry* registry);
 
-  bool MayAccept();
+  bool MayAccept(int64_t now_ns);
   void Accept();
   void MakeRoom();
   void BeginStop();
@@ -66,6 +66,7 @@ class Handover {
   int64_t accept_after_ns_ = 0;
   std::vector<std::unique_ptr<QemuSession>> sessions_;
   PeerConduct conduct_;
+  int64_t closing_since_ns_ = 0;  // 0: not too many to close
   bool said_closing_ = false;
   Closer closer_;
 };

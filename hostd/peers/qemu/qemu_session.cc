@@ -41,6 +41,13 @@ bool IsNameCharacter(char c) {
 // The size of a VM's RAM is its own claim, and its page words are populated and locked.
 absl::Status CheckRoomFor(uint64_t pages) {
   constexpr uint64_t kMarginBytes = 128 * kMiB;
+  // Address space costs a process nothing, so that its word alone must not take ebbd's memory.
+  constexpr uint64_t kMaxOvercommit = 4;
+  if (PagesToBytes(pages) / kMaxOvercommit > HostTotalBytes()) {
+    return absl::ResourceExhaustedError(absl::StrFormat(
+        "it says it has %d MiB of guest RAM, which is more than %d times the host's %d MiB",
+        PagesToBytes(pages) / kMiB, kMaxOvercommit, HostTotalBytes() / kMiB));
+  }
   const uint64_t needed_bytes = SharedSwapState::MetadataBytes(pages);
   const uint64_t available_bytes = HostAvailableBytes();
   if (needed_bytes + kMarginBytes <= available_bytes) return absl::OkStatus();
