@@ -53,7 +53,7 @@ def requests(watched: Watched) -> None:
         "half a request": (b"GET /v1/sta", (b"",)),
         "a large body": (request("PUT", limit, bytes(100_000)), (b"413",)),
         "a body that is announced only": (
-            b"PUT " + limit.encode() + b" HTTP/1.1\r\nHost: e\r\nContent-Length: 99999999999\r\n\r\n",
+            f"PUT {limit} HTTP/1.1\r\nHost: e\r\nContent-Length: 99999999999\r\n\r\n".encode(),
             (b"413",)),
         "headers without end": (b"GET /v1/status HTTP/1.1\r\n" + b"X: " + b"y" * 1_000_000,
                                 (b"", b"431", b"400")),

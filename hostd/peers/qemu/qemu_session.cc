@@ -13,7 +13,6 @@
 #include "hostd/os/descriptor.h"
 #include "hostd/os/process.h"
 #include "hostd/os/qemu_memory.h"
-#include "hostd/vm/attach_check.h"
 
 namespace ebb {
 namespace {
@@ -67,6 +66,15 @@ absl::StatusOr<std::string> Text(const char (&field)[kBytes], const char* what) 
 }
 
 }  // namespace
+
+std::vector<ClaimedRamBlock> BlocksOf(const wire::Hello& hello) {
+  std::vector<ClaimedRamBlock> blocks;
+  for (uint32_t i = 0; i < hello.ram_block_count; ++i) {
+    const wire::RamBlock& block = hello.ram_blocks[i];
+    blocks.push_back({block.hva, block.bytes, block.file_offset, block.fd_index});
+  }
+  return blocks;
+}
 
 absl::Status QemuSession::SendOffer(int userfaultfd_device) {
   const std::array<int, 1> fds = {userfaultfd_device};
@@ -179,12 +187,7 @@ absl::Status QemuSession::Attach(WakeEvent* peers_wake) {
   EBB_ASSIGN_OR_RETURN(parts.pidfd, OpenPidfd(peer_.pid));
   EBB_ASSIGN_OR_RETURN(handles.pidfd, OpenPidfd(peer_.pid));
 
-  std::vector<ClaimedRamBlock> blocks;
-  for (uint32_t i = 0; i < hello_.ram_block_count; ++i) {
-    const wire::RamBlock& block = hello_.ram_blocks[i];
-    blocks.push_back({block.hva, block.bytes, block.file_offset, block.fd_index});
-  }
-  EBB_ASSIGN_OR_RETURN(parts.ram, CheckRam(peer_.pid, blocks, handles.memfds));
+  EBB_ASSIGN_OR_RETURN(parts.ram, CheckRam(peer_.pid, BlocksOf(hello_), handles.memfds));
   EBB_RETURN_IF_ERROR(CheckRoomFor(parts.ram.layout.pages()));
   EBB_ASSIGN_OR_RETURN(parts.memory, QemuMemory::Open(std::move(handles), parts.ram.layout));
 

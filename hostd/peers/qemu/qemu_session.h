@@ -12,10 +12,14 @@
 #include "hostd/os/unix_socket.h"
 #include "hostd/os/wake_event.h"
 #include "hostd/peers/qemu/qmp_barrier.h"
+#include "hostd/vm/attach_check.h"
 #include "hostd/vm/vm.h"
 #include "hostd/wire/handover.h"
 
 namespace ebb {
+
+// The RAM blocks of a hello whose counts are in range.
+std::vector<ClaimedRamBlock> BlocksOf(const wire::Hello& hello);
 
 // One connection of a library in QEMU: from the offer through the hello to the attached VM.
 // Everything the other side says is checked before it is used. Peers thread only.
