@@ -126,7 +126,7 @@ absl::StatusOr<bool> RunsNestedGuests(int pid, const std::vector<std::string>& o
     return absl::StartsWith(file, "anon_inode:kvm-vm");
   });
   if (!has_vm || !NestingIsPossible()) return false;
-  const absl::StatusOr<bool> nested = NestedGuestsIn("/sys/kernel/debug/kvm", pid);
+  absl::StatusOr<bool> nested = NestedGuestsIn("/sys/kernel/debug/kvm", pid);
   if (nested.ok()) return nested;
   const UniqueFd own = MountDebugfs();
   if (!own.valid()) return nested;

@@ -81,6 +81,7 @@ absl::StatusOr<FileUsers> ConditionWatch::LookForUsers(
 
 void ConditionWatch::CheckAll() {
   const std::vector<std::shared_ptr<Vm>> vms = registry_->All();
+  if (vms.empty()) rounds_unseen_.clear();
   if (vms.empty()) return;
   const absl::StatusOr<FileUsers> users = LookForUsers(vms);
   for (const auto& vm : vms) {

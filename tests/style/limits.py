@@ -6,16 +6,18 @@ import re
 
 from source import ROOT, Tap, read
 
-SOURCES = ("hostd/vm/attach_check.cc", "hostd/os/descriptor.cc", "hostd/os/process_view.cc")
+SOURCES = ("hostd/vm/attach_check.cc", "hostd/os/descriptor.cc", "hostd/os/process_view.cc",
+           "hostd/peers/qemu/qemu_session.cc", "hostd/peers/qemu/handover.cc")
 PAGE = "docs/LIMITS.md"
 
 LITERALS = r'((?:"(?:[^"\\\n]|\\.)*"\s*)+)'
 REFUSAL = re.compile(
-    r"(?:Refused|InvalidArgumentError|UnavailableError)\(\s*(?:absl::StrFormat\(\s*)?" + LITERALS)
+    r"(?:Refused|\w+Error)\(\s*(?:absl::StrFormat\(\s*)?" + LITERALS)
 # The table of devices: {"/dev/NAME", "why"}.
 DEVICE = re.compile(r'\{"(?:/dev|anon_inode)[^"]*",\s*' + LITERALS)
-# Not about a VM: what the library sent beside its RAM, and what a message above ends with.
-ELSEWHERE = ("the first descriptor is not a userfaultfd", "has no nested_run of it")
+# No refusals: what another message ends with, and lines of the log.
+ELSEWHERE = ("has no nested_run of it", "not detached:", "stop refused:",
+             "descriptors that other processes handed over do not close")
 # As long as a reader needs to recognize it: a message may go on with its remedy.
 WORDS_MAX = 6
 
@@ -24,7 +26,7 @@ def reasons(text):
     """The fixed part of each message that says most: between values, before its remedy."""
     for match in [*REFUSAL.finditer(text), *DEVICE.finditer(text)]:
         message = "".join(re.findall(r'"((?:[^"\\]|\\.)*)"', match.group(1)))
-        fixed = message.split(";")[0].replace("(any more)", "")
+        fixed = message.split(";")[0].replace("(any more)", "").replace('\\"', "")
         parts = [part.strip(" (),") for part in re.split(r"%[-#]?\w+", fixed)]
         words = max(parts, key=len).split()
         # A message of one word has its text in the table of devices.
