@@ -3,15 +3,12 @@
 """hostile_peer.py ACT SOCKET [QMP]: one process that misbehaves towards ebbd in one way, says on
 stdout what it was told, a line each, and ends when its stdin does."""
 
-import ctypes
 import fcntl
-import itertools
 import os
 import random
 import socket
 import struct
 import sys
-import threading
 import time
 
 from handover_peer import HEADER, HELLO, MAGIC, MIB, PAGE, VERSION, Connection, Hello, Ram
@@ -20,7 +17,6 @@ from qmp_peer import QmpPeer
 SMALL = 4 * MIB
 FLOOD_S = 3.0
 F_ADD_SEALS, F_SEAL_FUTURE_WRITE = 1033, 0x10
-MADV_DONTNEED = 4
 
 
 def say(text: str) -> None:
@@ -248,36 +244,6 @@ def qmp(path: str, qmp_path: str, manner: str) -> None:
     ram = Ram(64 * MIB)
     connection = Connection(path)
     say(connection.attach(f"qmp-{manner}", ram, qmp_path))
-    sys.stdin.read()
-    del server
-
-
-def removes(path: str, qmp_path: str) -> None:
-    """Discards guest RAM as fast as it can, and touches it."""
-    server = QmpPeer(qmp_path, "right")
-    ram = Ram(64 * MIB)
-    connection = Connection(path)
-    say(connection.attach("removes", ram, qmp_path))
-    sys.stdin.readline()
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-    end = time.monotonic() + FLOOD_S
-    counts = [0] * 4
-
-    def flood(number: int) -> None:
-        # Small ones, and the whole of it.
-        size = ram.size if number == 0 else PAGE
-        for page in itertools.cycle(range(0, ram.size - size + PAGE, PAGE)):
-            libc.madvise(ram.hva + page % ram.size, size, MADV_DONTNEED)
-            counts[number] += 1
-            if time.monotonic() > end:
-                return
-    threads = [threading.Thread(target=flood, args=(number,)) for number in range(len(counts))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    say(f"{sum(counts)} discards")
     sys.stdin.read()
     del server
 

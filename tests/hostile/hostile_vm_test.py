@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 from host import CommandFailed, Host
+from synthetic_vm import Settings
 from tap import Tap, skip_all
 from waiting import Late, wait_until
-from watched import LIMIT_MIB, Watched
+from watched import LIMIT_MIB, RAM_MIB, Watched
 
 # What a QMP peer does (qmp_peer.py), and what ebbd has to say of it.
 MANNERS = {
@@ -45,20 +46,20 @@ def qmp(watched: Watched) -> None:
 
 
 def removes(watched: Watched) -> None:
-    with watched.act("removes", qmp_path(watched, "removes"), thread="fault/removes",
-                     cpu_max=1.0) as peer:
-        watched.expect_said(peer, "accept")
-        watched.host.ebbctl("limit", "removes", f"{LIMIT_MIB}M")
-        wait_until(lambda: watched.host.ebbctl("show", "removes")["swapped_bytes"] > 0,
-                   SWAP_OUT_S, "the flooder is swapped out")
+    """A guest that discards its memory as fast as it can."""
+    flooder = watched.host.start_vm(Settings("flooder", RAM_MIB, seed=2))
+    watched.host.ebbctl("limit", flooder.name, f"{LIMIT_MIB}M")
+    wait_until(lambda: watched.host.show(flooder)["swapped_bytes"] > 0, SWAP_OUT_S,
+               "the flooder is swapped out")
+    with watched.act("nothing", thread="fault/flooder", cpu_max=1.0):
         before = watched.host.show(watched.bystander)
-        peer.go_on()
-        watched.expect_said(peer, "discards")
+        watched.tap.check("error" not in flooder.order("violate discard"), "it has discarded")
         after = watched.host.show(watched.bystander)
         served = after["pages_swapped_in"] - before["pages_swapped_in"]
         watched.tap.check(served > 100, f"meanwhile the bystander got {served} pages back")
-        watched.tap.note(f"its faults: p50 {after['fault_p50_us']} us, p99 "
-                         f"{after['fault_p99_us']} us")
+        watched.tap.note(f"{flooder.log.read_text().splitlines()[-1]}; the bystander's faults: "
+                         f"p50 {after['fault_p50_us']} us, p99 {after['fault_p99_us']} us")
+    flooder.quit()
 
 
 def main() -> int:

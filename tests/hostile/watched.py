@@ -43,10 +43,13 @@ class Use:
         """`thread`: its name, else the one that talks with peers."""
         cpu_ticks = 0
         for task in Path(f"/proc/{pid}/task").iterdir():
-            if thread in ("", (task / "comm").read_text().strip()):
-                if thread or task.name == str(pid):
-                    fields = (task / "stat").read_text().rpartition(")")[2].split()
-                    cpu_ticks += int(fields[11]) + int(fields[12])
+            try:
+                name, _, rest = (task / "stat").read_text().partition("(")[2].rpartition(")")
+            except (FileNotFoundError, ProcessLookupError):  # a thread that has just ended
+                continue
+            if name == thread or (not thread and task.name == str(pid)):
+                fields = rest.split()
+                cpu_ticks += int(fields[11]) + int(fields[12])
         status = Path(f"/proc/{pid}/status").read_text()
         rss_kib = int(status.partition("VmRSS:")[2].split()[0])
         return Use(cpu_ticks / TICKS, time.monotonic(), rss_kib / 1024,
@@ -83,16 +86,6 @@ class Peer:
             self._received += more
         text, _, self._received = self._received.partition(b"\n")
         return text.decode()
-
-    def lines(self) -> Iterator[str]:
-        """To its end."""
-        while text := self.line():
-            yield text
-
-    def go_on(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(b"go on\n")
-        self._process.stdin.flush()
 
     def end(self) -> None:
         self._process.kill()
