@@ -7,15 +7,22 @@
 #include <filesystem>
 #include <string>
 
+#include "absl/strings/match.h"
 #include "hostd/base/wait_checks.h"
 #include "hostd/os/os_result.h"
 
 namespace ebb {
 
 absl::StatusOr<MemfdInfo> InspectMemfd(int fd) {
-  // Only shmem and hugetlbfs files have seals.
+  // Only shmem and hugetlbfs files have seals, and of those only memfds have this name: a file of a
+  // tmpfs could be opened by anybody who knows its path.
   const int seals = fcntl(fd, F_GET_SEALS);
-  if (seals < 0) return absl::InvalidArgumentError("guest RAM is not a memfd");
+  std::error_code error;
+  MayWait("for /proc");
+  const auto name = std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(fd), error);
+  if (seals < 0 || error || !absl::StartsWith(name.string(), kMemfdNamePrefix)) {
+    return absl::InvalidArgumentError("guest RAM is not a memfd");
+  }
   if ((seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) != 0) {
     return absl::InvalidArgumentError("the RAM memfd is sealed against writing");
   }

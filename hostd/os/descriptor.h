@@ -16,7 +16,10 @@ struct MemfdInfo {
   uint64_t page_bytes = 0;  // 4096 unless hugetlb
 };
 
-// Fails unless `fd` is a memfd (or tmpfs file) open for reading and writing that can be punched.
+// How the link in /proc/PID/fd of every memfd begins.
+inline constexpr char kMemfdNamePrefix[] = "/memfd:";
+
+// Fails unless `fd` is a memfd open for reading and writing that can be punched.
 absl::StatusOr<MemfdInfo> InspectMemfd(int fd);
 
 // Fails unless `fd` is a userfaultfd.

@@ -21,25 +21,39 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
+#include "hostd/base/status_macros.h"
 #include "hostd/base/wait_checks.h"
 #include "hostd/os/os_result.h"
 
 namespace ebb {
 namespace {
 
-std::vector<int> AllPids() {
-  std::vector<int> pids;
-  std::error_code ignored;
+// The whole of a file in /proc: ifstream does not tell a process that is gone from one that may not
+// be looked at.
+absl::StatusOr<std::string> ReadProcFile(const std::string& path) {
   MayWait("for /proc");
-  for (const auto& entry : std::filesystem::directory_iterator("/proc", ignored)) {
-    int pid;
-    if (absl::SimpleAtoi(entry.path().filename().c_str(), &pid)) pids.push_back(pid);
+  const UniqueFd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file.valid()) return ErrnoStatus(path);
+  std::string content;
+  std::array<char, 65536> piece;
+  for (;;) {
+    MayWait("for /proc");
+    const ssize_t bytes = read(file.get(), piece.data(), piece.size());
+    if (bytes < 0) return ErrnoStatus(path);
+    if (bytes == 0) return content;
+    content.append(piece.data(), static_cast<size_t>(bytes));
   }
-  return pids;
 }
 
-bool Contains(const std::vector<FileId>& files, const FileId& file) {
-  return std::find(files.begin(), files.end(), file) != files.end();
+uint64_t MeminfoBytes(const std::string& field) {
+  MayWait("for /proc");
+  std::ifstream meminfo("/proc/meminfo");
+  const std::string prefix = field + ":";
+  for (std::string line; std::getline(meminfo, line);) {
+    if (line.compare(0, prefix.size(), prefix) != 0) continue;
+    return std::strtoull(line.c_str() + prefix.size(), nullptr, 10) * 1024;
+  }
+  return 0;
 }
 
 // The word in brackets of a line such as "always [never] advise".
@@ -67,43 +81,51 @@ absl::StatusOr<UniqueFd> OpenPidfd(int pid) {
   return fd;
 }
 
-std::vector<std::string> CommandLine(int pid) {
+absl::StatusOr<std::vector<std::string>> CommandLine(int pid) {
+  EBB_ASSIGN_OR_RETURN(const std::string content,
+                       ReadProcFile(absl::StrFormat("/proc/%d/cmdline", pid)));
   std::vector<std::string> arguments;
-  const auto content = ReadFile(absl::StrFormat("/proc/%d/cmdline", pid));
-  if (!content) return arguments;
-  std::istringstream stream(*content);
+  std::istringstream stream(content);
   for (std::string argument; std::getline(stream, argument, '\0');) arguments.push_back(argument);
   return arguments;
 }
 
-std::vector<std::string> OpenFiles(int pid) {
+absl::StatusOr<std::vector<std::string>> OpenFiles(int pid) {
+  const std::string folder = absl::StrFormat("/proc/%d/fd", pid);
   std::vector<std::string> files;
   std::error_code error;
   MayWait("for /proc");
-  for (const auto& entry :
-       std::filesystem::directory_iterator(absl::StrFormat("/proc/%d/fd", pid), error)) {
-    const auto target = std::filesystem::read_symlink(entry.path(), error);
-    if (!error) files.push_back(target.string());
+  std::filesystem::directory_iterator entry(folder, error);
+  for (; !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
+    std::error_code link_error;
+    const auto target = std::filesystem::read_symlink(entry->path(), link_error);
+    if (!link_error) files.push_back(target.string());
+    // Closed meanwhile is fine.
+    if (link_error && link_error != std::errc::no_such_file_or_directory) error = link_error;
+    if (error) break;
   }
+  if (error) return absl::ErrnoToStatus(error.value(), folder);
   return files;
 }
 
-std::optional<uint64_t> StatusBytes(int pid, const std::string& field) {
-  MayWait("for /proc");
-  std::ifstream status(absl::StrFormat("/proc/%d/status", pid));
+absl::StatusOr<uint64_t> StatusBytes(int pid, const std::string& field) {
+  EBB_ASSIGN_OR_RETURN(const std::string status,
+                       ReadProcFile(absl::StrFormat("/proc/%d/status", pid)));
   const std::string prefix = field + ":";
-  for (std::string line; std::getline(status, line);) {
+  std::istringstream lines(status);
+  for (std::string line; std::getline(lines, line);) {
     if (line.compare(0, prefix.size(), prefix) != 0) continue;
     return std::strtoull(line.c_str() + prefix.size(), nullptr, 10) * 1024;
   }
-  return std::nullopt;
+  // A process that has let go of its memory has none of these either.
+  return absl::NotFoundError(absl::StrFormat("/proc/%d/status has no %s", pid, field));
 }
 
-std::vector<Vma> MemoryMap(int pid) {
+absl::StatusOr<std::vector<Vma>> MemoryMap(int pid) {
+  EBB_ASSIGN_OR_RETURN(const std::string maps, ReadProcFile(absl::StrFormat("/proc/%d/maps", pid)));
   std::vector<Vma> vmas;
-  MayWait("for QEMU's memory map");
-  std::ifstream maps(absl::StrFormat("/proc/%d/maps", pid));
-  for (std::string line; std::getline(maps, line);) {
+  std::istringstream lines(maps);
+  for (std::string line; std::getline(lines, line);) {
     Vma vma;
     std::array<char, 5> permissions{};
     unsigned device_major;
@@ -141,54 +163,12 @@ bool HugePagesForbidden(int pid, const FileId& file) {
   return found;
 }
 
-std::vector<FileUser> MappersOf(const std::vector<FileId>& files) {
-  std::vector<FileUser> mappers;
-  for (const int pid : AllPids()) {
-    for (const Vma& vma : MemoryMap(pid)) {
-      // Private ones too: reading a hole through one puts a page there.
-      if (Contains(files, vma.file)) mappers.push_back({pid, vma.file});
-    }
-  }
-  return mappers;
-}
-
-std::vector<FileUser> HoldersOf(const std::vector<FileId>& files) {
-  std::vector<FileUser> holders;
-  std::error_code error;
-  for (const int pid : AllPids()) {
-    MayWait("for /proc");
-    for (const auto& entry :
-         std::filesystem::directory_iterator(absl::StrFormat("/proc/%d/fd", pid), error)) {
-      struct statx info;
-      // DONT_SYNC: a network filesystem that does not answer must not be waited for.
-      if (statx(AT_FDCWD, entry.path().c_str(), AT_STATX_DONT_SYNC, STATX_INO, &info) != 0) {
-        continue;
-      }
-      const FileId file{makedev(info.stx_dev_major, info.stx_dev_minor), info.stx_ino};
-      if (Contains(files, file)) holders.push_back({pid, file});
-    }
-  }
-  return holders;
-}
-
-bool RunsNestedGuests(int pid) {
-  // One folder a VM, named PID-FD; Documentation/virt/kvm, since Linux 5.14.
-  const std::string prefix = absl::StrFormat("%d-", pid);
-  std::error_code error;
-  MayWait("for /sys");
-  for (const auto& entry : std::filesystem::directory_iterator("/sys/kernel/debug/kvm", error)) {
-    if (entry.path().filename().string().compare(0, prefix.size(), prefix) != 0) continue;
-    uint64_t runs;
-    const auto content = ReadFile(entry.path() / "nested_run");
-    if (content && absl::SimpleAtoi(*content, &runs) && runs > 0) return true;
-  }
-  return false;
-}
-
 bool HostSwaps() {
-  const auto swaps = ReadFile("/proc/swaps");
+  const auto swaps = ReadProcFile("/proc/swaps");
+  // Not there in a kernel without swap; else, what cannot be read is taken to be on.
+  if (!swaps.ok()) return !absl::IsNotFound(swaps.status());
   // One header line, then one line per swap area.
-  return swaps && std::count(swaps->begin(), swaps->end(), '\n') > 1;
+  return std::count(swaps->begin(), swaps->end(), '\n') > 1;
 }
 
 std::optional<uint64_t> CgroupSwapMax(int pid) {
@@ -209,15 +189,9 @@ std::optional<uint64_t> CgroupSwapMax(int pid) {
   return smallest;
 }
 
-uint64_t HostAvailableBytes() {
-  MayWait("for /proc");
-  std::ifstream meminfo("/proc/meminfo");
-  uint64_t kib;
-  for (std::string line; std::getline(meminfo, line);) {
-    if (std::sscanf(line.c_str(), "MemAvailable: %" SCNu64, &kib) == 1) return kib * 1024;
-  }
-  return 0;
-}
+uint64_t HostTotalBytes() { return MeminfoBytes("MemTotal"); }
+
+uint64_t HostAvailableBytes() { return MeminfoBytes("MemAvailable"); }
 
 std::optional<std::string> ShmemHugePageSetting() {
   const std::string base = "/sys/kernel/mm/transparent_hugepage/";

@@ -18,12 +18,15 @@ namespace ebb {
 std::optional<std::string> ReadFile(const std::string& path);
 
 absl::StatusOr<UniqueFd> OpenPidfd(int pid);
-// Arguments of the process; empty when it is gone.
-std::vector<std::string> CommandLine(int pid);
+// What follows says kNotFound for a process that is gone, and any other error where ebbd may not
+// look at it.
+//
+// Arguments of the process.
+absl::StatusOr<std::vector<std::string>> CommandLine(int pid);
 // What its open descriptors are, e.g. "/dev/vfio/12" or "anon_inode:[userfaultfd]".
-std::vector<std::string> OpenFiles(int pid);
+absl::StatusOr<std::vector<std::string>> OpenFiles(int pid);
 // A "NAME:  N kB" field of /proc/PID/status, in bytes.
-std::optional<uint64_t> StatusBytes(int pid, const std::string& field);
+absl::StatusOr<uint64_t> StatusBytes(int pid, const std::string& field);
 
 // Which file, as stat(2) and /proc/PID/maps tell it. An inode number alone is not unique.
 struct FileId {
@@ -41,22 +44,9 @@ struct Vma {
   bool shared = false;
   bool writable = false;
 };
-std::vector<Vma> MemoryMap(int pid);
+absl::StatusOr<std::vector<Vma>> MemoryMap(int pid);
 // True where every VMA of `file` carries MADV_NOHUGEPAGE ("nh" in smaps' VmFlags).
 bool HugePagesForbidden(int pid, const FileId& file);
-
-// Every process that maps one of the files, shared or private; or that has one of them open. Each
-// looks at all processes of the host.
-struct FileUser {
-  int pid = 0;
-  FileId file;
-};
-std::vector<FileUser> MappersOf(const std::vector<FileId>& files);
-std::vector<FileUser> HoldersOf(const std::vector<FileId>& files);
-
-// True once a guest of this KVM VM has run a guest of its own (KVM's nested_run in debugfs; false
-// where that is not mounted).
-bool RunsNestedGuests(int pid);
 
 // True while the host swaps to anything at all (/proc/swaps).
 bool HostSwaps();
@@ -64,7 +54,8 @@ bool HostSwaps();
 // there is no cgroup v2 memory controller.
 std::optional<uint64_t> CgroupSwapMax(int pid);
 
-// MemAvailable of the host.
+// MemTotal and MemAvailable of the host.
+uint64_t HostTotalBytes();
 uint64_t HostAvailableBytes();
 
 // Which shmem huge-page setting is on; none when shmem never uses huge pages.

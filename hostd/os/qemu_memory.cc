@@ -33,7 +33,29 @@ absl::StatusOr<std::unique_ptr<QemuMemory>> QemuMemory::Open(Handles handles, Ra
   std::unique_ptr<QemuMemory> memory(
       new QemuMemory(std::move(handles), std::move(pagemap), std::move(layout)));
   if (absl::Status status = memory->userfaultfd_.EnableApi(); !status.ok()) return status;
+  if (absl::Status status = memory->CheckReachesProcess(); !status.ok()) return status;
   return memory;
+}
+
+// A userfaultfd works on the memory of the process that made it, which nothing tells: protect a
+// page, and see whether that shows in the page table of ours.
+absl::Status QemuMemory::CheckReachesProcess() {
+  const PageRange page = {{0}, 1};
+  const auto foreign = [] {
+    return absl::InvalidArgumentError("another process made the userfaultfd");
+  };
+  if (Register(page) != OsResult::kDone) return foreign();
+  std::array<PteState, 1> pte = {};
+  OsResult result = WriteProtect(page);
+  if (result == OsResult::kDone) {
+    result = ReadPtes(page, pte);
+    Unprotect(page.first);
+  }
+  Unregister(page);  // and wakes whoever touched it meanwhile
+  if (result == OsResult::kRetry) {
+    return absl::UnavailableError("the memory map of the process is changing; try again");
+  }
+  return result == OsResult::kDone && pte[0].write_protected ? absl::OkStatus() : foreign();
 }
 
 QemuMemory::QemuMemory(Handles handles, UniqueFd pagemap, RamLayout layout)

@@ -24,7 +24,7 @@ class QemuMemory : public GuestMemory {
     int pid = 0;
   };
 
-  // Fails where the userfaultfd is not a fresh one or pagemap cannot be opened.
+  // Fails where the userfaultfd is not a fresh one of that process, or pagemap cannot be opened.
   static absl::StatusOr<std::unique_ptr<QemuMemory>> Open(Handles handles, RamLayout layout);
 
   uint64_t pages() const override { return layout_.pages(); }
@@ -50,6 +50,7 @@ class QemuMemory : public GuestMemory {
  private:
   QemuMemory(Handles handles, UniqueFd pagemap, RamLayout layout);
 
+  absl::Status CheckReachesProcess();
   GuestMessage Translate(const FaultMessage& message) const;
 
   RamLayout layout_;

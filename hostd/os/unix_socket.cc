@@ -14,8 +14,9 @@
 namespace ebb {
 namespace {
 
-// SCM_MAX_FD is 253; nothing of ours sends near as many.
-constexpr size_t kMaxFdsPerPacket = 64;
+// SCM_MAX_FD. Nothing of ours sends near as many, but what does not fit is closed by the kernel,
+// on our thread.
+constexpr size_t kMaxFdsPerPacket = 253;
 
 }  // namespace
 
@@ -118,12 +119,8 @@ OsResult ReceivePacket(int socket, std::span<std::byte> buffer, size_t max_fds,
   packet->bytes = static_cast<size_t>(bytes);
   packet->fds = TakeDescriptors(&message);
   // The end of the connection, or an empty packet, which nobody of ours sends.
-  if (bytes == 0) {
-    packet->fds.clear();
-    return OsResult::kGone;
-  }
+  if (bytes == 0) return OsResult::kGone;
   if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0 || packet->fds.size() > max_fds) {
-    packet->fds.clear();
     return OsResult::kFailed;
   }
   return OsResult::kDone;

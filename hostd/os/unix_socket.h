@@ -37,7 +37,8 @@ absl::StatusOr<PeerCredentials> PeerOf(int socket);
 absl::Status SendPacket(int socket, std::span<const std::byte> packet, std::span<const int> fds);
 
 // Receives one packet without blocking. kRetry: none is there; kGone: the peer closed; kFailed: it
-// was longer than `buffer` or carried more than `max_fds` descriptors (all of them are closed).
+// was longer than `buffer` or carried more than `max_fds` descriptors. Whatever came is in
+// `packet`: closing a stranger's descriptor may wait, so the caller says where that is done.
 struct ReceivedPacket {
   size_t bytes = 0;
   std::vector<UniqueFd> fds;

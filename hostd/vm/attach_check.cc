@@ -9,8 +9,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
 #include "hostd/base/status_macros.h"
-#include "hostd/os/descriptor.h"
-#include "hostd/os/process.h"
 
 namespace ebb {
 namespace {
@@ -62,7 +60,7 @@ bool Overlap(const ClaimedRamBlock& a, const ClaimedRamBlock& b) {
   return a.hva < b.hva + b.bytes && b.hva < a.hva + a.bytes;
 }
 
-absl::Status CheckOpenFiles(int pid) {
+absl::Status CheckOpenFiles(const std::vector<std::string>& open_files) {
   struct Device {
     const char* prefix;
     const char* why;
@@ -70,12 +68,15 @@ absl::Status CheckOpenFiles(int pid) {
   // Each pins guest RAM for long or hides it, out of reach of write-protection and barriers.
   constexpr Device kDevices[] = {
       {"/dev/vfio", "a passed-through device (VFIO) pins its memory"},
+      {"/dev/iommu", "a passed-through device (iommufd) pins its memory"},
+      {"/dev/infiniband", "RDMA pins its memory"},
       {"/dev/vhost-vdpa", "a vDPA device pins its memory"},
       {"/dev/vhost-scsi", "vhost-scsi writes to its memory unseen"},
       {"/dev/udmabuf", "virtio-gpu blob resources (udmabuf) pin its memory"},
       {"/dev/sev", "its memory is encrypted (SEV)"},
+      {"anon_inode:[kvm-gmem]", "its memory is private to the guest (SEV-SNP, TDX)"},
   };
-  for (const std::string& file : OpenFiles(pid)) {
+  for (const std::string& file : open_files) {
     for (const Device& device : kDevices) {
       if (absl::StartsWith(file, device.prefix)) {
         return Refused(absl::StrFormat("%s (open: %s)", device.why, file));
@@ -85,38 +86,37 @@ absl::Status CheckOpenFiles(int pid) {
   return absl::OkStatus();
 }
 
-absl::Status CheckPinned(int pid) {
-  for (const char* field : {"VmPin", "VmLck"}) {
-    const uint64_t bytes = StatusBytes(pid, field).value_or(0);
-    if (bytes != 0) {
-      return Refused(absl::StrFormat(
-          "QEMU has %d KiB of memory locked or pinned (%s); remove <locked/> or mem-lock=on",
-          bytes / 1024, field));
-    }
+absl::Status CheckPinned(const ProcessView& view) {
+  struct Field {
+    const char* name;
+    uint64_t bytes;
+  };
+  for (const Field& field : {Field{"VmPin", view.pinned_bytes}, {"VmLck", view.locked_bytes}}) {
+    if (field.bytes == 0) continue;
+    return Refused(absl::StrFormat(
+        "QEMU has %d KiB of memory locked or pinned (%s); remove <locked/> or mem-lock=on",
+        field.bytes / 1024, field.name));
   }
   return absl::OkStatus();
 }
 
-absl::Status CheckKernelSwap(int pid) {
+absl::Status CheckKernelSwap(const ProcessView& view, const HostView& host) {
   // With kernel swap, cooling a page would write it to the kernel's swap instead of unmapping it.
-  if (!HostSwaps() || CgroupSwapMax(pid) == uint64_t{0}) return absl::OkStatus();
+  if (!host.swaps || view.swap_max == uint64_t{0}) return absl::OkStatus();
   return Refused(
       "the host has swap on and may swap this VM's memory; set memory.swap.max=0 on its cgroup or "
       "turn swap off");
 }
 
-absl::Status CheckHugePages(int pid, const std::vector<FileId>& files) {
+absl::Status CheckHugePages(const ProcessView& view, const HostView& host) {
   // In a large shmem folio a punch may zero instead of making a hole, with no fault afterwards.
-  const auto setting = ShmemHugePageSetting();
-  if (!setting) return absl::OkStatus();
-  const bool forbidden = std::all_of(files.begin(), files.end(), [&](const FileId& file) {
-    return HugePagesForbidden(pid, file);
-  });
-  if (forbidden && *setting != "shmem_enabled=force") return absl::OkStatus();
+  if (!host.shmem_huge_pages) return absl::OkStatus();
+  const std::string& setting = *host.shmem_huge_pages;
+  if (view.huge_pages_forbidden && setting != "shmem_enabled=force") return absl::OkStatus();
   return Refused(absl::StrFormat(
       "the host uses huge pages for shared memory (%s); set it to never, or load the library by "
       "-plugin, which excludes this VM's memory from them",
-      *setting));
+      setting));
 }
 
 absl::Status CheckNobodyElse(int pid, const VmRam& ram, const std::vector<FileUser>& users,
@@ -171,46 +171,63 @@ absl::Status CheckNoOverlap(const std::vector<ClaimedRamBlock>& blocks,
 
 }  // namespace
 
-absl::StatusOr<VmRam> CheckRam(int pid, const std::vector<ClaimedRamBlock>& blocks,
-                               const std::vector<UniqueFd>& memfds) {
-  EBB_ASSIGN_OR_RETURN(const std::vector<MemfdInfo> infos, InspectAll(memfds));
+absl::StatusOr<RamLayout> LayOutRam(const std::vector<ClaimedRamBlock>& blocks,
+                                    const std::vector<MemfdInfo>& memfds) {
   if (blocks.empty()) return absl::InvalidArgumentError("no RAM blocks");
   std::vector<RamMapping> mappings;
   for (const ClaimedRamBlock& block : blocks) {
-    EBB_RETURN_IF_ERROR(CheckBlock(block, infos));
+    EBB_RETURN_IF_ERROR(CheckBlock(block, memfds));
     mappings.push_back({{block.hva}, BytesToPages(block.bytes), block.file_offset, block.memfd});
   }
-  EBB_RETURN_IF_ERROR(CheckNoOverlap(blocks, infos));
-  VmRam ram{RamLayout(std::move(mappings)), {}};
+  EBB_RETURN_IF_ERROR(CheckNoOverlap(blocks, memfds));
+  return RamLayout(std::move(mappings));
+}
+
+absl::StatusOr<VmRam> CheckRam(int pid, const std::vector<ClaimedRamBlock>& blocks,
+                               const std::vector<UniqueFd>& memfds) {
+  EBB_ASSIGN_OR_RETURN(const std::vector<MemfdInfo> infos, InspectAll(memfds));
+  VmRam ram;
+  EBB_ASSIGN_OR_RETURN(ram.layout, LayOutRam(blocks, infos));
   for (const MemfdInfo& info : infos) ram.files.push_back(info.file);
-  EBB_RETURN_IF_ERROR(CheckNobodyElse(pid, ram, HoldersOf(ram.files), "has open"));
-  EBB_RETURN_IF_ERROR(CheckStillAllowed(pid, ram, MappersOf(ram.files)));
+  EBB_ASSIGN_OR_RETURN(const FileUsers users, UsersOf(ram.files));
+  // First: RAM of another VM is best refused by naming that VM's process.
+  EBB_RETURN_IF_ERROR(CheckNobodyElse(pid, ram, users.holders, "has open"));
+  EBB_RETURN_IF_ERROR(CheckStillAllowed(pid, ram, users));
   return ram;
 }
 
-absl::Status CheckStillAllowed(int pid, const VmRam& ram, const std::vector<FileUser>& mappers) {
-  const std::vector<Vma> vmas = MemoryMap(pid);
+absl::Status CheckProcess(int pid, const VmRam& ram, const ProcessView& view,
+                          const HostView& host) {
   for (const RamMapping& mapping : ram.layout.mappings()) {
-    if (IsMapped(vmas, mapping, ram.files[mapping.memfd])) continue;
+    if (IsMapped(view.memory_map, mapping, ram.files[mapping.memfd])) continue;
     return Refused(absl::StrFormat(
         "process %d does not map guest RAM at %#x (any more); memory unplug is not supported", pid,
         mapping.hva.value));
   }
-  EBB_RETURN_IF_ERROR(CheckNoOtherMapping(vmas, ram));
-  for (const std::string& argument : CommandLine(pid)) {
+  EBB_RETURN_IF_ERROR(CheckNoOtherMapping(view.memory_map, ram));
+  // A QEMU always has arguments: without them its command line cannot be seen.
+  if (view.command_line.empty()) return absl::UnavailableError("its command line is empty");
+  for (const std::string& argument : view.command_line) {
     // QEMU registers a userfaultfd of its own for incoming postcopy.
     if (argument == "-incoming" || argument == "--incoming") {
       return Refused("it was started with -incoming; migrated VMs are not supported yet");
     }
   }
-  EBB_RETURN_IF_ERROR(CheckPinned(pid));
-  EBB_RETURN_IF_ERROR(CheckOpenFiles(pid));
-  if (RunsNestedGuests(pid)) {
+  EBB_RETURN_IF_ERROR(CheckPinned(view));
+  EBB_RETURN_IF_ERROR(CheckOpenFiles(view.open_files));
+  if (view.nested_guests) {
     return Refused("it runs nested guests, whose hypervisor pages KVM writes without a trace");
   }
-  EBB_RETURN_IF_ERROR(CheckKernelSwap(pid));
-  EBB_RETURN_IF_ERROR(CheckHugePages(pid, ram.files));
-  return CheckNobodyElse(pid, ram, mappers, "maps");
+  EBB_RETURN_IF_ERROR(CheckKernelSwap(view, host));
+  return CheckHugePages(view, host);
+}
+
+absl::Status CheckStillAllowed(int pid, const VmRam& ram, const FileUsers& users) {
+  const HostView host = HostView::Look();
+  EBB_ASSIGN_OR_RETURN(const ProcessView view, LookAtProcess(pid, ram.files, host));
+  EBB_RETURN_IF_ERROR(CheckProcess(pid, ram, view, host));
+  EBB_RETURN_IF_ERROR(CheckNobodyElse(pid, ram, users.mappers, "maps"));
+  return CheckNobodyElse(pid, ram, users.holders, "has open");
 }
 
 }  // namespace ebb

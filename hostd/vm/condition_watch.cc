@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "hostd/vm/condition_watch.h"
 
+#include <unistd.h>
+
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
@@ -18,9 +21,24 @@ namespace {
 
 constexpr int64_t kIntervalNs = 5 * kNsPerS;
 
-absl::Status Check(const Vm& vm, const std::vector<FileUser>& mappers) {
+// Between fork and exec a child of QEMU has its descriptors.
+constexpr int64_t kForkNs = 200 * kNsPerMs;
+// Looking may fail for want of descriptors or memory; what cannot be looked at for as many rounds
+// is not allowed any more.
+constexpr int kMaxRoundsUnseen = 3;
+
+absl::Status Check(const Vm& vm, const absl::StatusOr<FileUsers>& users) {
   EBB_RETURN_IF_ERROR(vm.CheckHealthy());
-  return CheckStillAllowed(vm.pid(), vm.ram(), mappers);
+  if (!users.ok()) return users.status();
+  return CheckStillAllowed(vm.pid(), vm.ram(), *users);
+}
+
+bool HasStrangers(const FileUsers& users, const std::vector<std::shared_ptr<Vm>>& vms) {
+  return std::any_of(users.holders.begin(), users.holders.end(), [&](const FileUser& user) {
+    if (user.pid == getpid()) return false;
+    return std::none_of(vms.begin(), vms.end(),
+                        [&](const auto& vm) { return vm->pid() == user.pid; });
+  });
 }
 
 }  // namespace
@@ -44,22 +62,49 @@ void ConditionWatch::Run() {
   }
 }
 
-void ConditionWatch::CheckAll() {
-  const std::vector<std::shared_ptr<Vm>> vms = registry_->All();
+absl::StatusOr<FileUsers> ConditionWatch::LookForUsers(
+    const std::vector<std::shared_ptr<Vm>>& vms) {
   std::vector<FileId> files;
   for (const auto& vm : vms) {
     files.insert(files.end(), vm->ram().files.begin(), vm->ram().files.end());
   }
-  if (files.empty()) return;
-  const std::vector<FileUser> mappers = MappersOf(files);
+  absl::StatusOr<FileUsers> users = UsersOf(files);
+  if (!users.ok() || !HasStrangers(*users, vms)) return users;
+  WaitReadable(stop_event_.fd(), stop_event_, kForkNs);
+  const absl::StatusOr<FileUsers> later = UsersOf(files);
+  if (!later.ok()) return later.status();
+  const auto gone = [&](const FileUser& user) {
+    return std::find(later->holders.begin(), later->holders.end(), user) == later->holders.end();
+  };
+  users->holders.erase(std::remove_if(users->holders.begin(), users->holders.end(), gone),
+                       users->holders.end());
+  return users;
+}
+
+void ConditionWatch::CheckAll() {
+  const std::vector<std::shared_ptr<Vm>> vms = registry_->All();
+  if (vms.empty()) rounds_unseen_.clear();
+  if (vms.empty()) return;
+  const absl::StatusOr<FileUsers> users = LookForUsers(vms);
   for (const auto& vm : vms) {
     if (vm->state() != Vm::State::kRunning || vm->exited()) continue;
-    const absl::Status found = Check(*vm, mappers);
-    if (found.ok() || vm->exited()) continue;
+    const absl::Status found = Check(*vm, users);
+    if (!MustGo(*vm, found) || vm->exited()) continue;
     LogError("vm %s: can no longer be managed: %s. Bringing all of its memory back", vm->name(),
              std::string(found.message()));
     vm->Detach();
   }
+}
+
+bool ConditionWatch::MustGo(const Vm& vm, const absl::Status& found) {
+  if (found.ok() || absl::IsFailedPrecondition(found)) {
+    rounds_unseen_.erase(vm.name());
+    return !found.ok();
+  }
+  const int rounds = ++rounds_unseen_[vm.name()];
+  if (rounds < kMaxRoundsUnseen) return false;
+  rounds_unseen_.erase(vm.name());
+  return true;
 }
 
 }  // namespace ebb

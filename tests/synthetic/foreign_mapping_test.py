@@ -17,7 +17,7 @@ RAM_MIB = 96
 LIMIT_MIB = 32
 CHURN_PAGES = 2000
 CHURN_S = 30
-# ebbd looks every 10 s.
+# ebbd looks every 5 s.
 FOUND_S = 30
 
 

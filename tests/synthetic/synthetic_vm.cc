@@ -8,6 +8,7 @@
 //   pause           stops them
 //   verify          stops them and looks at all of guest memory
 //   slow N MS       has the slow device do N rounds of requests that take MS
+//   violate WHAT    does what Ebb does not allow (violation.h)
 //   report          the counters
 //   quit            exits, whatever the VCPUs are doing; so does the end of stdin
 #include <dlfcn.h>
@@ -29,6 +30,7 @@
 #include "tests/synthetic/signal_storm.h"
 #include "tests/synthetic/slow_device.h"
 #include "tests/synthetic/vcpu.h"
+#include "tests/synthetic/violation.h"
 
 namespace ebb::synthetic {
 namespace {
@@ -89,6 +91,11 @@ class SyntheticVm {
       int64_t ms = 0;
       words >> rounds >> ms;
       slow_device_->AskFor(rounds, ms * kNsPerMs);
+    } else if (command == "violate") {
+      std::string what;
+      std::string path;
+      words >> what >> path;
+      if (!Violate(what, path, &ram_)) return {{"error", "cannot " + what}};
     } else if (command != "report") {
       return {{"error", "unknown command"}};
     }

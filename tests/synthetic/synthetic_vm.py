@@ -63,16 +63,16 @@ class SyntheticVm:
         return self._answer("its start", WHOLE_MEMORY_S)
 
     def hammer(self) -> Report:
-        return self._order("hammer")
+        return self.order("hammer")
 
     def verify(self) -> Report:
-        return self._order("verify", WHOLE_MEMORY_S)
+        return self.order("verify", WHOLE_MEMORY_S)
 
     def slow(self, rounds: int, milliseconds: int) -> Report:
-        return self._order(f"slow {rounds} {milliseconds}")
+        return self.order(f"slow {rounds} {milliseconds}")
 
     def report(self) -> Report:
-        return self._order("report")
+        return self.order("report")
 
     def quit(self) -> None:
         """In the middle of whatever it does."""
@@ -83,7 +83,7 @@ class SyntheticVm:
         self._process.kill()
         self._process.wait(ANSWER_S)
 
-    def _order(self, command: str, seconds: float = ANSWER_S) -> Report:
+    def order(self, command: str, seconds: float = ANSWER_S) -> Report:
         self._write(command)
         return self._answer(command, seconds)
 

@@ -4,6 +4,7 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -23,7 +24,9 @@ constexpr uint64_t kFilesPerSession = 32;
 constexpr uint64_t kFilesForEbbd = 128;
 // Connections that have not said hello yet; the oldest goes when there are more.
 constexpr size_t kMaxUnattached = 32;
-constexpr size_t kMaxRefusalsRemembered = 1024;
+// Descriptors of strangers that wait for their close; with more, nobody new is let in.
+constexpr size_t kMaxToClose = 512;
+constexpr int64_t kClosingTooLongNs = 5 * kNsPerS;
 // When accepting fails for want of descriptors.
 constexpr int64_t kAcceptPauseNs = 100 * kNsPerMs;
 constexpr int64_t kMaxWaitNs = kNsPerS;
@@ -53,16 +56,17 @@ Handover::Handover(ListenSocket listener, UniqueFd userfaultfd_device, Registry*
 
 bool Handover::RunOnce() {
   if (stop_requested_.exchange(false)) BeginStop();
-  const int64_t wait_ns = Tick(MonotonicNs());
+  int64_t wait_ns = Tick(MonotonicNs());
   EndSessions();
   if (stopping_ && registry_->All().empty()) return false;
 
-  const bool may_accept = MonotonicNs() >= accept_after_ns_;
+  const bool may_accept = MayAccept(MonotonicNs());
+  if (!may_accept) wait_ns = std::min(wait_ns, kAcceptPauseNs);
   std::vector<pollfd> fds = {{wake_.fd(), POLLIN, 0},
                              {may_accept ? listener_.fd() : -1, POLLIN, 0}};
   for (const auto& session : sessions_) {
     const int qmp = session->barrier() != nullptr ? session->barrier()->fd() : -1;
-    fds.push_back({session->socket(), POLLIN, 0});
+    fds.push_back({session->readable_socket(), POLLIN, 0});
     fds.push_back({session->pidfd(), POLLIN, 0});
     fds.push_back({qmp, POLLIN, 0});
   }
@@ -81,11 +85,48 @@ bool Handover::RunOnce() {
       session.Finish();
       continue;
     }
-    if (fds[2 + 3 * i].revents != 0) HandleHello(session);
+    if (fds[2 + 3 * i].revents != 0) HandlePacket(session);
     if (fds[2 + 3 * i + 2].revents != 0) session.barrier()->OnReadable();
   }
   if (fds[1].revents != 0) Accept();
   return true;
+}
+
+bool Handover::MayAccept(int64_t now_ns) {
+  const bool closing = closer_.waiting() > kMaxToClose;
+  if (!closing) {
+    closing_since_ns_ = 0;
+    said_closing_ = false;
+    return now_ns >= accept_after_ns_;
+  }
+  if (closing_since_ns_ == 0) closing_since_ns_ = now_ns;
+  if (now_ns - closing_since_ns_ > kClosingTooLongNs && !said_closing_) {
+    said_closing_ = true;
+    LogError(
+        "descriptors that other processes handed over do not close; no VM is attached until "
+        "they do");
+  }
+  return false;
+}
+
+// A process that keeps connecting pushes out its own connections.
+void Handover::MakeRoom() {
+  std::map<int, size_t> counts;
+  size_t unattached = 0;
+  for (const auto& session : sessions_) {
+    if (session->vm() != nullptr || session->finished()) continue;
+    ++counts[session->peer().pid];
+    ++unattached;
+  }
+  if (unattached < kMaxUnattached) return;
+  const auto greediest =
+      std::max_element(counts.begin(), counts.end(),
+                       [](const auto& a, const auto& b) { return a.second < b.second; });
+  const auto oldest = std::find_if(sessions_.begin(), sessions_.end(), [&](const auto& session) {
+    return session->vm() == nullptr && !session->finished() &&
+           session->peer().pid == greediest->first;
+  });
+  (*oldest)->Finish();
 }
 
 void Handover::Accept() {
@@ -96,18 +137,13 @@ void Handover::Accept() {
   }
   const absl::StatusOr<PeerCredentials> peer = PeerOf(socket->get());
   if (!peer.ok()) return;
-  const auto unattached = [](const auto& session) {
-    return session->vm() == nullptr && !session->finished();
-  };
-  if (std::count_if(sessions_.begin(), sessions_.end(), unattached) >=
-      static_cast<ptrdiff_t>(kMaxUnattached)) {
-    (*std::find_if(sessions_.begin(), sessions_.end(), unattached))->Finish();
-  }
+  MakeRoom();
   auto session = std::make_unique<QemuSession>(*std::move(socket), *peer, MonotonicNs());
-  if (session->SendOffer(userfaultfd_device_.get()).ok()) sessions_.push_back(std::move(session));
+  if (!session->SendOffer(userfaultfd_device_.get()).ok()) session->Finish();
+  sessions_.push_back(std::move(session));
 }
 
-void Handover::HandleHello(QemuSession& session) {
+void Handover::HandlePacket(QemuSession& session) {
   absl::Status status;
   switch (session.Receive(&status)) {
     case OsResult::kRetry:
@@ -116,47 +152,63 @@ void Handover::HandleHello(QemuSession& session) {
       break;
     case OsResult::kFailed:
       // An attached VM keeps being served: its memory depends on it.
-      if (session.vm() == nullptr) Refuse(session, status);
+      if (session.vm() == nullptr) {
+        Refuse(session, status);
+      } else {
+        LogWarning("vm %s (process %d): sent something after its hello; no more is read from it",
+                   session.vm_name(), session.peer().pid);
+        session.StopReading();
+      }
       return;
     default:
       // The library never closes the socket of an attached VM before QEMU ends.
-      if (session.vm() == nullptr || session.pidfd() < 0) session.Finish();
-      session.CloseSocket();
+      if (session.vm() == nullptr) session.Finish();
+      session.StopReading();
       return;
   }
-  if (stopping_) {
-    status = absl::UnavailableError("ebbd is stopping");
-  } else if (registry_->Contains(session.vm_name())) {
-    status = absl::AlreadyExistsError(absl::StrFormat(
-        "a VM named \"%s\" is attached already; give this one another name", session.vm_name()));
-  } else if (registry_->All().size() >= max_vms_) {
-    status = absl::ResourceExhaustedError(absl::StrFormat(
-        "ebbd's file limit allows %d VMs; raise it (LimitNOFILE=) and start ebbd again", max_vms_));
-  } else {
-    status = session.Attach(&wake_);
-    if (status.ok()) status = session.SendAccept();
-  }
+  status = Attach(session);
   if (!status.ok()) {
     Refuse(session, status);
     return;
   }
   registry_->Add(session.vm());
-  last_refusal_.erase(session.peer().pid);
+  conduct_.Attached(session.peer().pid);
   LogInfo("vm %s: attached, %d MiB of RAM, process %d", session.vm_name(),
           session.vm()->ram_bytes() / kMiB, session.peer().pid);
+}
+
+absl::Status Handover::Attach(QemuSession& session) {
+  const int pid = session.peer().pid;
+  if (stopping_) return absl::UnavailableError("ebbd is stopping");
+  if (registry_->Contains(session.vm_name())) {
+    return absl::AlreadyExistsError(absl::StrFormat(
+        "a VM named \"%s\" is attached already; give this one another name", session.vm_name()));
+  }
+  const auto is_attached = [&](const auto& other) {
+    return other->vm() != nullptr && !other->finished() && other->peer().pid == pid;
+  };
+  if (std::any_of(sessions_.begin(), sessions_.end(), is_attached)) {
+    return absl::AlreadyExistsError(absl::StrFormat(
+        "process %d has a VM attached already; load the library once, by -plugin or LD_PRELOAD",
+        pid));
+  }
+  if (registry_->All().size() >= max_vms_) {
+    return absl::ResourceExhaustedError(absl::StrFormat(
+        "ebbd's file limit allows %d VMs; raise it (LimitNOFILE=) and start ebbd again", max_vms_));
+  }
+  if (!conduct_.MayBeChecked(pid, MonotonicNs())) {
+    return absl::UnavailableError("it asks too often; once a second is enough");
+  }
+  EBB_RETURN_IF_ERROR(session.Attach(&wake_));
+  return session.SendAccept();
 }
 
 void Handover::Refuse(QemuSession& session, const absl::Status& reason) {
   const std::string text(reason.message());
   session.SendRefuse(text);
   session.Finish();
-  std::string& last = last_refusal_[session.peer().pid];
-  if (last != text) {
-    const std::string name = session.vm_name().empty() ? "without a name" : session.vm_name();
-    LogWarning("vm %s (process %d): not attached: %s", name, session.peer().pid, text);
-    last = text;
-  }
-  if (last_refusal_.size() > kMaxRefusalsRemembered) last_refusal_.clear();
+  const auto line = conduct_.Refused(session.peer().pid, session.vm_name(), text, MonotonicNs());
+  if (line) LogWarning("%s", *line);
 }
 
 void Handover::BeginStop() {
@@ -226,7 +278,9 @@ void Handover::FinishDetached(QemuSession& session) {
 
 void Handover::EndSessions() {
   for (const auto& session : sessions_) {
-    if (session->finished() && session->vm() != nullptr) registry_->Remove(session->vm_name());
+    if (!session->finished()) continue;
+    if (session->vm() != nullptr) registry_->Remove(session->vm_name());
+    closer_.Close(session->TakeDescriptors());
   }
   sessions_.erase(std::remove_if(sessions_.begin(), sessions_.end(),
                                  [](const auto& session) { return session->finished(); }),

@@ -3,7 +3,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,8 +10,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "hostd/base/unique_fd.h"
+#include "hostd/os/closer.h"
 #include "hostd/os/listen_socket.h"
 #include "hostd/os/wake_event.h"
+#include "hostd/peers/qemu/peer_conduct.h"
 #include "hostd/peers/qemu/qemu_session.h"
 #include "hostd/vm/registry.h"
 
@@ -44,13 +45,16 @@ class Handover {
  private:
   Handover(ListenSocket listener, UniqueFd userfaultfd_device, Registry* registry);
 
+  bool MayAccept(int64_t now_ns);
   void Accept();
+  void MakeRoom();
   void BeginStop();
   void FinishDetached(QemuSession& session);
   void EndSessions();
   int64_t Tick(int64_t now_ns);
   void Refuse(QemuSession& session, const absl::Status& reason);
-  void HandleHello(QemuSession& session);
+  void HandlePacket(QemuSession& session);
+  absl::Status Attach(QemuSession& session);
 
   ListenSocket listener_;
   UniqueFd userfaultfd_device_;
@@ -61,8 +65,10 @@ class Handover {
   const uint64_t max_vms_;
   int64_t accept_after_ns_ = 0;
   std::vector<std::unique_ptr<QemuSession>> sessions_;
-  // The last reason told to each process, so that a library that keeps trying logs it once.
-  std::map<int, std::string> last_refusal_;
+  PeerConduct conduct_;
+  int64_t closing_since_ns_ = 0;  // 0: not too many to close
+  bool said_closing_ = false;
+  Closer closer_;
 };
 
 }  // namespace ebb

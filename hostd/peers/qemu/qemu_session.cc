@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -12,7 +13,6 @@
 #include "hostd/os/descriptor.h"
 #include "hostd/os/process.h"
 #include "hostd/os/qemu_memory.h"
-#include "hostd/vm/attach_check.h"
 
 namespace ebb {
 namespace {
@@ -40,6 +40,13 @@ bool IsNameCharacter(char c) {
 // The size of a VM's RAM is its own claim, and its page words are populated and locked.
 absl::Status CheckRoomFor(uint64_t pages) {
   constexpr uint64_t kMarginBytes = 128 * kMiB;
+  // Address space costs a process nothing, so that its word alone must not take ebbd's memory.
+  constexpr uint64_t kMaxOvercommit = 4;
+  if (PagesToBytes(pages) / kMaxOvercommit > HostTotalBytes()) {
+    return absl::ResourceExhaustedError(absl::StrFormat(
+        "it says it has %d MiB of guest RAM, which is more than %d times the host's %d MiB",
+        PagesToBytes(pages) / kMiB, kMaxOvercommit, HostTotalBytes() / kMiB));
+  }
   const uint64_t needed_bytes = SharedSwapState::MetadataBytes(pages);
   const uint64_t available_bytes = HostAvailableBytes();
   if (needed_bytes + kMarginBytes <= available_bytes) return absl::OkStatus();
@@ -59,6 +66,15 @@ absl::StatusOr<std::string> Text(const char (&field)[kBytes], const char* what) 
 }
 
 }  // namespace
+
+std::vector<ClaimedRamBlock> BlocksOf(const wire::Hello& hello) {
+  std::vector<ClaimedRamBlock> blocks;
+  for (uint32_t i = 0; i < hello.ram_block_count; ++i) {
+    const wire::RamBlock& block = hello.ram_blocks[i];
+    blocks.push_back({block.hva, block.bytes, block.file_offset, block.fd_index});
+  }
+  return blocks;
+}
 
 absl::Status QemuSession::SendOffer(int userfaultfd_device) {
   const std::array<int, 1> fds = {userfaultfd_device};
@@ -87,14 +103,26 @@ OsResult QemuSession::Receive(absl::Status* error) {
   ReceivedPacket packet;
   const OsResult result = ReceivePacket(socket_.get(), std::as_writable_bytes(std::span(&hello, 1)),
                                         1 + wire::kMaxRamBlocks, &packet);
-  if (result == OsResult::kRetry || result == OsResult::kGone) return result;
+  if (result == OsResult::kRetry) return result;
+  const auto reject = [&] {
+    rejected_fds_.insert(rejected_fds_.end(), std::make_move_iterator(packet.fds.begin()),
+                         std::make_move_iterator(packet.fds.end()));
+  };
+  if (result == OsResult::kGone) {
+    reject();
+    return result;
+  }
   if (result != OsResult::kDone || packet.bytes != sizeof hello) {
     *error = absl::InvalidArgumentError("it sent something that is not a hello");
+    reject();
     return OsResult::kFailed;
   }
   *error = vm_ == nullptr ? CheckHello(hello, packet.fds.size())
                           : absl::InvalidArgumentError("it sent a second hello");
-  if (!error->ok()) return OsResult::kFailed;
+  if (!error->ok()) {
+    reject();
+    return OsResult::kFailed;
+  }
   hello_ = hello;
   hello_fds_ = std::move(packet.fds);
   return OsResult::kDone;
@@ -126,19 +154,32 @@ absl::Status QemuSession::CheckHello(const wire::Hello& hello, size_t fds) {
   return Text(hello.qmp_path, "QMP path").status();
 }
 
+std::vector<UniqueFd> QemuSession::TakeDescriptors() {
+  std::vector<UniqueFd> fds = std::exchange(rejected_fds_, {});
+  fds.insert(fds.end(), std::make_move_iterator(hello_fds_.begin()),
+             std::make_move_iterator(hello_fds_.end()));
+  hello_fds_.clear();
+  fds.push_back(std::move(socket_));
+  return fds;
+}
+
 absl::Status QemuSession::Attach(WakeEvent* peers_wake) {
   if ((hello_.flags & wire::kHelloCarriesState) != 0) {
     return absl::FailedPreconditionError(
         "it was attached to an ebbd that was killed, and this version of ebbd cannot take it over: "
         "what was swapped out is gone. Destroy the VM and start it again");
   }
-  std::vector<UniqueFd> fds = std::move(hello_fds_);
+  EBB_RETURN_IF_ERROR(CheckIsUserfaultfd(hello_fds_.front().get()));
+  for (size_t i = 1; i < hello_fds_.size(); ++i) {
+    EBB_RETURN_IF_ERROR(InspectMemfd(hello_fds_[i].get()).status());
+  }
+  // From here on they are of kinds whose close does not wait.
+  std::vector<UniqueFd> fds = std::exchange(hello_fds_, {});
   QemuMemory::Handles handles;
   handles.userfaultfd = std::move(fds.front());
   handles.memfds.assign(std::make_move_iterator(fds.begin() + 1),
                         std::make_move_iterator(fds.end()));
   handles.pid = peer_.pid;
-  EBB_RETURN_IF_ERROR(CheckIsUserfaultfd(handles.userfaultfd.get()));
   Vm::Parts parts;
   parts.name = vm_name_;
   parts.pid = peer_.pid;
@@ -146,12 +187,7 @@ absl::Status QemuSession::Attach(WakeEvent* peers_wake) {
   EBB_ASSIGN_OR_RETURN(parts.pidfd, OpenPidfd(peer_.pid));
   EBB_ASSIGN_OR_RETURN(handles.pidfd, OpenPidfd(peer_.pid));
 
-  std::vector<ClaimedRamBlock> blocks;
-  for (uint32_t i = 0; i < hello_.ram_block_count; ++i) {
-    const wire::RamBlock& block = hello_.ram_blocks[i];
-    blocks.push_back({block.hva, block.bytes, block.file_offset, block.fd_index});
-  }
-  EBB_ASSIGN_OR_RETURN(parts.ram, CheckRam(peer_.pid, blocks, handles.memfds));
+  EBB_ASSIGN_OR_RETURN(parts.ram, CheckRam(peer_.pid, BlocksOf(hello_), handles.memfds));
   EBB_RETURN_IF_ERROR(CheckRoomFor(parts.ram.layout.pages()));
   EBB_ASSIGN_OR_RETURN(parts.memory, QemuMemory::Open(std::move(handles), parts.ram.layout));
 

@@ -12,10 +12,14 @@
 #include "hostd/os/unix_socket.h"
 #include "hostd/os/wake_event.h"
 #include "hostd/peers/qemu/qmp_barrier.h"
+#include "hostd/vm/attach_check.h"
 #include "hostd/vm/vm.h"
 #include "hostd/wire/handover.h"
 
 namespace ebb {
+
+// The RAM blocks of a hello whose counts are in range.
+std::vector<ClaimedRamBlock> BlocksOf(const wire::Hello& hello);
 
 // One connection of a library in QEMU: from the offer through the hello to the attached VM.
 // Everything the other side says is checked before it is used. Peers thread only.
@@ -30,7 +34,8 @@ class QemuSession {
   void SendRelease();
 
   // Reads one packet. kRetry: nothing yet; kGone: the peer closed; kDone: a hello is there to
-  // attach; kFailed: garbage, see `error`.
+  // attach; kFailed: garbage, see `error`. A library that was attached has no more to say: garbage
+  // of its is the last that is read.
   OsResult Receive(absl::Status* error);
 
   // Checks the hello against what the process really is and starts the VM.
@@ -41,7 +46,12 @@ class QemuSession {
   const std::shared_ptr<Vm>& vm() const { return vm_; }
   QmpBarrier* barrier() const { return barrier_; }
   int socket() const { return socket_.get(); }
-  void CloseSocket() { socket_.Reset(); }
+  // What to poll for packets; -1 when nothing more is read.
+  int readable_socket() const { return reading_ ? socket_.get() : -1; }
+  void StopReading() { reading_ = false; }
+  // Everything that came from the other side and was not attached, and the connection itself, for
+  // somebody who can wait for its close. The session is over then.
+  std::vector<UniqueFd> TakeDescriptors();
   int pidfd() const { return pidfd_.get(); }
 
   // Attached, or still within the time a library has for its hello.
@@ -59,6 +69,8 @@ class QemuSession {
   PeerCredentials peer_;
   int64_t deadline_ns_;
   bool finished_ = false;
+  bool reading_ = true;
+  std::vector<UniqueFd> rejected_fds_;
 
   // From the hello, checked.
   wire::Hello hello_{};

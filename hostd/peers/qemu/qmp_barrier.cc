@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "hostd/base/clock.h"
 #include "hostd/base/log.h"
@@ -12,6 +13,10 @@ namespace ebb {
 namespace {
 
 constexpr int64_t kReconnectNs = kNsPerS;
+constexpr int64_t kReconnectAfterFloodNs = 60 * kNsPerS;
+// A drain waits for the slowest disk; this long it does not normally take.
+constexpr int64_t kSilenceNs = 10 * kNsPerS;
+constexpr int64_t kSayAgainNs = 60 * kNsPerS;
 // Throttling can be set at any time; a minute of drains past it is tolerable.
 constexpr int64_t kThrottleCheckNs = 60 * kNsPerS;
 constexpr int64_t kIdleTickNs = kNsPerS;
@@ -66,11 +71,47 @@ IoBarrierStatus QmpBarrier::Status() {
   return status;
 }
 
-void QmpBarrier::OnReadable() { connection_.OnReadable(); }
+void QmpBarrier::OnReadable() {
+  if (connection_.OnReadable()) return;
+  if (connection_.flooded()) {
+    next_connect_ns_ = NowNs() + kReconnectAfterFloodNs;
+    SayTrouble("QEMU floods it; the next try is in a minute");
+  } else {
+    SayTrouble("the connection was lost");
+  }
+}
+
+// Once until QEMU answers again, and once a minute where it is now so and now so.
+void QmpBarrier::SayTrouble(const std::string& what) {
+  const int64_t now_ns = NowNs();
+  if (!said_trouble_ && (said_trouble_ns_ == 0 || now_ns - said_trouble_ns_ > kSayAgainNs)) {
+    said_trouble_ns_ = now_ns;
+    LogWarning("vm %s: QMP is of no use (%s); without it nothing is swapped out", options_.vm_name,
+               what);
+  }
+  said_trouble_ = true;
+}
+
+void QmpBarrier::Send(const std::string& command, QmpConnection::Answer answer) {
+  asked_ns_ = NowNs();
+  connection_.Send(command, [this, answer = std::move(answer)](bool ok, const std::string& result) {
+    if (ok) said_trouble_ = false;
+    answer(ok, result);
+  });
+}
+
+void QmpBarrier::NoteSilence(int64_t now_ns) {
+  if (connection_.connected() && !connection_.idle() && now_ns - asked_ns_ > kSilenceNs) {
+    SayTrouble("QEMU does not answer");
+  }
+}
 
 int64_t QmpBarrier::OnTick(int64_t now_ns) {
   if (!connection_.connected()) Reconnect(now_ns);
-  if (!connection_.idle()) return kIdleTickNs;
+  if (!connection_.idle()) {
+    NoteSilence(now_ns);
+    return kIdleTickNs;
+  }
   if (now_ns >= next_throttle_check_ns_) {
     next_throttle_check_ns_ = now_ns + kThrottleCheckNs;
     AskThrottling();
@@ -105,19 +146,12 @@ void QmpBarrier::Reconnect(int64_t now_ns) {
   if (now_ns < next_connect_ns_) return;
   next_connect_ns_ = now_ns + kReconnectNs;
   const absl::Status status = connection_.Connect(options_.qmp_path, options_.pid);
-  if (status.ok()) {
-    said_unreachable_ = false;
-    return;
-  }
-  if (!said_unreachable_) {
-    LogWarning("vm %s: QMP cannot be reached (%s); without it nothing is swapped out",
-               options_.vm_name, std::string(status.message()));
-    said_unreachable_ = true;
-  }
+  asked_ns_ = now_ns;
+  if (!status.ok()) SayTrouble(std::string(status.message()));
 }
 
 void QmpBarrier::AskThrottling() {
-  connection_.Send(kQueryBlock, [this](bool ok, const std::string& result) {
+  Send(kQueryBlock, [this](bool ok, const std::string& result) {
     if (!ok) {
       next_throttle_check_ns_ = 0;  // unknown: ask again before the next barrier
       return;
@@ -137,9 +171,8 @@ void QmpBarrier::StartBarrier() {
   wanted_ = Wanted::kNone;
   // Read before the command leaves: what is protected by now, the drain covers.
   const int64_t started_ns = NowNs();
-  connection_.Send(kEmptyTransaction, [this, started_ns](bool ok, const std::string&) {
-    FinishBarrier(ok, started_ns);
-  });
+  Send(kEmptyTransaction,
+       [this, started_ns](bool ok, const std::string&) { FinishBarrier(ok, started_ns); });
 }
 
 void QmpBarrier::FinishBarrier(bool ok, int64_t started_ns) {

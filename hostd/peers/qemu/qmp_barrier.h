@@ -54,6 +54,9 @@ class QmpBarrier : public IoBarrier {
   bool DiskStalls(int64_t now_ns);
   void StartBarrier();
   void FinishBarrier(bool ok, int64_t started_ns);
+  void Send(const std::string& command, QmpConnection::Answer answer);
+  void NoteSilence(int64_t now_ns);
+  void SayTrouble(const std::string& what);
 
   const Options options_;
   GraceTime grace_;
@@ -72,7 +75,9 @@ class QmpBarrier : public IoBarrier {
   int64_t next_connect_ns_ = 0;
   int64_t next_throttle_check_ns_ = 0;
   int64_t next_disk_sample_ns_ = 0;
-  bool said_unreachable_ = false;
+  int64_t asked_ns_ = 0;  // when the command under way was sent
+  bool said_trouble_ = false;
+  int64_t said_trouble_ns_ = 0;
   bool said_stalled_ = false;
 };
 

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: MIT
 #include "hostd/peers/qemu/qmp_connection.h"
 
+#include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
 #include <span>
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "hostd/base/clock.h"
 #include "hostd/base/status_macros.h"
+#include "hostd/base/units.h"
 #include "hostd/base/wait_checks.h"
 #include "hostd/os/unix_socket.h"
 
@@ -18,6 +21,10 @@ namespace {
 constexpr size_t kMaxLineBytes = 1 << 20;
 // QEMU's answers nest a handful of levels; a parser's recursion must not be up to the peer.
 constexpr int kMaxNesting = 64;
+
+// What QEMU may say: a long answer and some, and in the long run an event here and there.
+constexpr int64_t kMaxBurstBytes = 4 * kMaxLineBytes;
+constexpr int64_t kBytesPerS = 64 * 1024;
 
 // Brackets in strings count too: that only makes it stricter.
 bool NestsTooDeep(const std::string& line) {
@@ -42,9 +49,15 @@ absl::Status QmpConnection::Connect(const std::string& path, int pid) {
   }
   socket_ = std::move(socket);
   received_.clear();
+  flooded_ = false;
+  allowed_bytes_ = kMaxBurstBytes;
+  allowed_at_ns_ = MonotonicNs();
   negotiated_ = false;
   // QEMU greets first; the answer to this is what makes the connection usable.
-  answer_ = [this](bool ok, const std::string&) { negotiated_ = ok; };
+  answer_ = [this](bool ok, const std::string&) {
+    negotiated_ = ok;
+    if (!ok) Close();
+  };
   if (!Write("{\"execute\": \"qmp_capabilities\"}\n")) {
     Close();
     return absl::UnavailableError("QEMU's QMP socket takes no command");
@@ -72,25 +85,37 @@ bool QmpConnection::Write(const std::string& text) {
          written == text.size();
 }
 
+bool QmpConnection::MayRead(size_t bytes) {
+  const int64_t now_ns = MonotonicNs();
+  const int64_t more = (now_ns - allowed_at_ns_) / (kNsPerS / kBytesPerS);
+  allowed_at_ns_ = now_ns;
+  allowed_bytes_ = std::min(kMaxBurstBytes, allowed_bytes_ + more) - static_cast<int64_t>(bytes);
+  return allowed_bytes_ >= 0;
+}
+
 bool QmpConnection::OnReadable() {
   std::array<char, 16384> buffer;
   size_t bytes = 0;
   const OsResult result = ReadSome(socket_.get(), buffer, &bytes);
   if (result == OsResult::kRetry) return true;
   received_.append(buffer.data(), bytes);
-  if (result != OsResult::kDone || received_.size() > kMaxLineBytes) {
+  flooded_ = !MayRead(bytes);
+  if (result != OsResult::kDone || received_.size() > kMaxLineBytes || flooded_) {
     Close();
     return false;
   }
-  for (size_t end; connected() && (end = received_.find('\n')) != std::string::npos;) {
-    const std::string line = received_.substr(0, end);
-    received_.erase(0, end + 1);
+  size_t start = 0;
+  for (size_t end; connected() && (end = received_.find('\n', start)) != std::string::npos;) {
+    const std::string line = received_.substr(start, end - start);
+    start = end + 1;
     HandleLine(line);
   }
+  received_.erase(0, start);
   return connected();
 }
 
 void QmpConnection::HandleLine(const std::string& line) {
+  if (!answer_) return;  // an event, or an answer that nobody waits for
   if (NestsTooDeep(line)) {
     Close();
     return;

@@ -31,13 +31,21 @@ class QmpConnection {
   int fd() const { return socket_.get(); }
   // Call when fd() is readable. False when the connection is lost; it is closed then.
   bool OnReadable();
+  // Whether it was closed because QEMU said more than anybody needs to: commands have short
+  // answers, and events are few.
+  bool flooded() const { return flooded_; }
 
  private:
   void HandleLine(const std::string& line);
   bool Write(const std::string& text);
 
+  bool MayRead(size_t bytes);
+
   UniqueFd socket_;
   std::string received_;
+  int64_t allowed_bytes_ = 0;  // to read until allowed_at_ns_; more with time
+  int64_t allowed_at_ns_ = 0;
+  bool flooded_ = false;
   bool negotiated_ = false;
   Answer answer_;
 };

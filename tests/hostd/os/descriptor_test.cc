@@ -72,7 +72,10 @@ TEST(InspectMemfd, AnythingElseIsNoMemfd) {
   const UniqueFd pipe_or_socket(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const UniqueFd device(open("/dev/zero", O_RDWR | O_CLOEXEC));
   const UniqueFd event(eventfd(0, EFD_CLOEXEC));
-  for (const int fd : {pipe_or_socket.get(), device.get(), event.get(), -1}) {
+  // A tmpfs file has seals as well, and a name by which others can open it.
+  const UniqueFd tmpfs_file(open("/dev/shm", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+  ASSERT_TRUE(tmpfs_file.valid());
+  for (const int fd : {pipe_or_socket.get(), device.get(), event.get(), tmpfs_file.get(), -1}) {
     const auto info = InspectMemfd(fd);
     ASSERT_FALSE(info.ok());
     EXPECT_NE(info.status().message().find("not a memfd"), std::string::npos);

@@ -44,31 +44,22 @@ int GonePid() {
   return pid;
 }
 
-std::vector<int> PidsOf(const std::vector<FileUser>& users) {
-  std::vector<int> pids;
-  for (const FileUser& user : users) pids.push_back(user.pid);
-  std::sort(pids.begin(), pids.end());
-  pids.erase(std::unique(pids.begin(), pids.end()), pids.end());
-  return pids;
-}
-
 TEST(CommandLine, ArgumentsComeOneByOneAndUnchanged) {
   const ChildProcess child(std::vector<std::string>{"qemu", "-name", "my vm", "", "-incoming"});
   ASSERT_GT(child.pid(), 0);
-  EXPECT_EQ(CommandLine(child.pid()),
+  EXPECT_EQ(CommandLine(child.pid()).value(),
             (std::vector<std::string>{"/bin/sh", "-c", "read line", "qemu", "-name", "my vm", "",
                                       "-incoming"}));
 }
 
-TEST(Process, GivesEmptyAnswersForAProcessThatIsGone) {
+TEST(Process, SaysSoOfAProcessThatIsGone) {
   const int pid = GonePid();
-  EXPECT_TRUE(CommandLine(pid).empty());
-  EXPECT_TRUE(OpenFiles(pid).empty());
-  EXPECT_FALSE(StatusBytes(pid, "VmRSS"));
-  EXPECT_TRUE(MemoryMap(pid).empty());
+  EXPECT_TRUE(absl::IsNotFound(CommandLine(pid).status()));
+  EXPECT_TRUE(absl::IsNotFound(OpenFiles(pid).status()));
+  EXPECT_TRUE(absl::IsNotFound(StatusBytes(pid, "VmRSS").status()));
+  EXPECT_TRUE(absl::IsNotFound(MemoryMap(pid).status()));
   EXPECT_FALSE(HugePagesForbidden(pid, {1, 1}));
   EXPECT_FALSE(CgroupSwapMax(pid));
-  EXPECT_FALSE(RunsNestedGuests(pid));
   EXPECT_FALSE(OpenPidfd(pid).ok());
 }
 
@@ -85,7 +76,7 @@ TEST(OpenFiles, NamesWhatAProcessHasOpen) {
   const TemporaryFolder folder;
   const std::string path = folder.File("disk image");
   const ChildProcess child([&] { open(path.c_str(), O_CREAT | O_RDWR, 0600); });
-  const std::vector<std::string> files = OpenFiles(child.pid());
+  const std::vector<std::string> files = OpenFiles(child.pid()).value();
   EXPECT_NE(std::find(files.begin(), files.end(), path), files.end());
 }
 
@@ -95,10 +86,10 @@ TEST(StatusBytes, ReadsAFieldInBytes) {
     if (mlock(memory, PagesToBytes(256)) != 0) _exit(1);
   });
   ASSERT_GT(child.pid(), 0);
-  EXPECT_EQ(StatusBytes(child.pid(), "VmLck"), PagesToBytes(256));
-  EXPECT_EQ(StatusBytes(child.pid(), "VmPin"), 0u);
-  EXPECT_FALSE(StatusBytes(child.pid(), "Vm"));
-  EXPECT_FALSE(StatusBytes(child.pid(), "NoSuchField"));
+  EXPECT_EQ(StatusBytes(child.pid(), "VmLck").value(), PagesToBytes(256));
+  EXPECT_EQ(StatusBytes(child.pid(), "VmPin").value(), 0u);
+  EXPECT_FALSE(StatusBytes(child.pid(), "Vm").ok());
+  EXPECT_FALSE(StatusBytes(child.pid(), "NoSuchField").ok());
 }
 
 TEST(MemoryMap, DescribesAMappingAsItIs) {
@@ -107,7 +98,9 @@ TEST(MemoryMap, DescribesAMappingAsItIs) {
   void* read_only = Map(memfd.get(), 1, PROT_READ, MAP_SHARED);
   void* own = Map(memfd.get(), 1, PROT_READ | PROT_WRITE, MAP_PRIVATE);
   const auto find = [&](void* address) {
-    for (const Vma& vma : MemoryMap(getpid())) {
+    const auto vmas = MemoryMap(getpid());
+    EXPECT_TRUE(vmas.ok()) << vmas.status();
+    for (const Vma& vma : *vmas) {
       if (vma.start.value == reinterpret_cast<uint64_t>(address)) return vma;
     }
     ADD_FAILURE() << "not found";
@@ -124,42 +117,6 @@ TEST(MemoryMap, DescribesAMappingAsItIs) {
   munmap(shared, PagesToBytes(3));
   munmap(read_only, kPageBytes);
   munmap(own, kPageBytes);
-}
-
-TEST(MappersOf, FindsEveryProcessThatMapsAFileShared) {
-  const UniqueFd memfd = MakeMemfd(4);
-  const UniqueFd other = MakeMemfd(4);
-  const ChildProcess mapper([&] { Map(memfd.get(), 1, PROT_READ, MAP_SHARED, 3); });
-  const ChildProcess bystander([&] { Map(other.get(), 1, PROT_READ, MAP_SHARED); });
-  const std::vector<FileUser> users = MappersOf({FileOf(memfd.get())});
-  EXPECT_EQ(PidsOf(users), std::vector<int>{mapper.pid()});
-  EXPECT_EQ(users[0].file, FileOf(memfd.get()));
-  EXPECT_EQ(PidsOf(MappersOf({FileOf(memfd.get()), FileOf(other.get())})).size(), 2u);
-  EXPECT_TRUE(MappersOf({}).empty());
-}
-
-// Each filesystem counts its inodes for itself: a number alone would name strangers.
-TEST(MappersOf, FileOfTheSameInodeNumberElsewhereIsAnotherFile) {
-  const UniqueFd memfd = MakeMemfd(4);
-  const ChildProcess mapper([&] { Map(memfd.get(), 1, PROT_READ, MAP_SHARED); });
-  FileId elsewhere = FileOf(memfd.get());
-  elsewhere.device += 1;
-  EXPECT_TRUE(MappersOf({elsewhere}).empty());
-}
-
-TEST(MappersOf, FindsPrivateMappingsToo) {
-  const UniqueFd memfd = MakeMemfd(4);
-  const ChildProcess mapper([&] { Map(memfd.get(), 1, PROT_READ, MAP_PRIVATE); });
-  EXPECT_EQ(PidsOf(MappersOf({FileOf(memfd.get())})), std::vector<int>{mapper.pid()});
-}
-
-TEST(HoldersOf, FindsEveryProcessThatHasAFileOpen) {
-  UniqueFd memfd = MakeMemfd(4);
-  const FileId file = FileOf(memfd.get());
-  const ChildProcess holder([] {});  // a fork has its parent's descriptors
-  EXPECT_EQ(PidsOf(HoldersOf({file})).size(), 2u);
-  memfd.Reset();
-  EXPECT_EQ(PidsOf(HoldersOf({file})), std::vector<int>{holder.pid()});
 }
 
 TEST(HugePagesForbidden, IsTrueWhereEveryMappingOfTheFileSaysSo) {
@@ -180,7 +137,8 @@ TEST(Host, AvailableMemoryIsLessThanAllOfIt) {
   const uint64_t all =
       static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   EXPECT_GT(HostAvailableBytes(), kMiB);
-  EXPECT_LE(HostAvailableBytes(), all);
+  EXPECT_LE(HostAvailableBytes(), HostTotalBytes());
+  EXPECT_LE(HostTotalBytes(), all);
 }
 
 TEST(Host, SwapIsOnExactlyWhenProcSaysSo) {

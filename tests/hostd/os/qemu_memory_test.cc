@@ -197,6 +197,22 @@ TEST(QemuMemoryOpen, UserfaultfdThatIsInUseAlreadyIsRefused) {
   }
 }
 
+// Both have their memory at the same address, so that everything but the effect is right.
+TEST(QemuMemoryOpen, UserfaultfdThatAnotherProcessMadeIsRefused) {
+  GuestProcess guest({4});
+  GuestProcess other({4});
+  ASSERT_TRUE(guest.started() && other.started());
+  EXPECT_EQ(guest.hva(0).value, other.hva(0).value);
+  QemuMemory::Handles handles;
+  handles.userfaultfd = other.TakeUserfaultfd();
+  handles.memfds.emplace_back(dup(guest.memfd()));
+  handles.pid = guest.pid();
+  const auto memory = QemuMemory::Open(std::move(handles), RamLayout({{guest.hva(0), 4, 0, 0}}));
+  ASSERT_FALSE(memory.ok());
+  EXPECT_NE(memory.status().message().find("another process"), std::string::npos);
+  EXPECT_TRUE(other.Done(other.StartWrite(0, std::byte{1}))) << "nothing is left on its memory";
+}
+
 TEST(QemuMemoryOpen, ProcessThatIsGoneIsRefused) {
   GuestProcess guest({4});
   ASSERT_TRUE(guest.started());

@@ -111,33 +111,39 @@ TEST_F(PacketTest, PacketSentBeforeThePeerClosedStillArrives) {
   EXPECT_EQ(Receive(0), OsResult::kGone);
 }
 
-TEST_F(PacketTest, OversizedPacketIsRefusedAndItsDescriptorsAreClosed) {
+TEST_F(PacketTest, OversizedPacketIsRefusedAndItsDescriptorsAreTheCallers) {
   const size_t before = OpenDescriptors();
   SendRaw(buffer_.size() + 1, 3);
   EXPECT_EQ(Receive(8), OsResult::kFailed);
-  EXPECT_TRUE(packet_.fds.empty());
+  EXPECT_EQ(packet_.fds.size(), 3u);
+  packet_.fds.clear();
   EXPECT_EQ(OpenDescriptors(), before);
 }
 
-TEST_F(PacketTest, TooManyDescriptorsAreRefusedAndClosed) {
+TEST_F(PacketTest, TooManyDescriptorsAreRefusedAndTheCallers) {
   const size_t before = OpenDescriptors();
   SendRaw(5, 4);
   EXPECT_EQ(Receive(3), OsResult::kFailed);
-  EXPECT_TRUE(packet_.fds.empty());
+  EXPECT_EQ(packet_.fds.size(), 4u);
+  packet_.fds.clear();
   EXPECT_EQ(OpenDescriptors(), before);
 }
 
-TEST_F(PacketTest, MoreDescriptorsThanTheControlBufferHoldsAreRefusedAndClosed) {
+TEST_F(PacketTest, NoneOfAsManyAsTheKernelSendsIsClosedOnTheWay) {
   const size_t before = OpenDescriptors();
-  SendRaw(5, 250);
+  SendRaw(5, 253);
   EXPECT_EQ(Receive(64), OsResult::kFailed);
+  EXPECT_EQ(packet_.fds.size(), 253u);
+  packet_.fds.clear();
   EXPECT_EQ(OpenDescriptors(), before);
 }
 
-TEST_F(PacketTest, DescriptorsOfAnEmptyPacketAreClosed) {
+TEST_F(PacketTest, DescriptorsOfAnEmptyPacketAreTheCallers) {
   const size_t before = OpenDescriptors();
   SendRaw(0, 4);
   EXPECT_NE(Receive(8), OsResult::kDone);
+  EXPECT_EQ(packet_.fds.size(), 4u);
+  packet_.fds.clear();
   EXPECT_EQ(OpenDescriptors(), before);
 }
 

@@ -3,8 +3,11 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/io_uring.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <functional>
@@ -13,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "tests/hostd/os/child_process.h"
 
 namespace ebb {
@@ -249,8 +253,8 @@ TEST_F(AttachCheckTest, DescriptorThatIsNoMemfdIsRefused) {
 }
 
 TEST_F(AttachCheckTest, HugePagesAreRefused) {
-  UniqueFd huge(memfd_create("ebb-test", MFD_CLOEXEC | MFD_HUGETLB));
-  if (!huge.valid()) GTEST_SKIP() << "this kernel has no hugetlb";
+  UniqueFd huge(memfd_create("ebb-test", MFD_CLOEXEC | MFD_HUGETLB | MFD_ALLOW_SEALING));
+  ASSERT_TRUE(huge.valid()) << "this kernel has no hugetlb";
   ASSERT_EQ(ftruncate(huge.get(), 1 << 30), 0);
   memfds_[0] = std::move(huge);
   StartQemu([] {});
@@ -272,10 +276,17 @@ class StillAllowedTest : public AttachCheckTest {
     StartUsualQemu();
     ram_ = {RamLayout({{{base_}, kPages, 0, 0}}), {FileOf(memfds_[0].get())}};
   }
-  void ExpectRefused(int pid, const VmRam& ram, const std::vector<FileUser>& mappers,
-                     const std::string& why) {
-    const absl::Status status = CheckStillAllowed(pid, ram, mappers);
-    ASSERT_FALSE(status.ok());
+  // A QEMU that did this in addition.
+  absl::Status CheckQemuThat(const std::function<void()>& did) {
+    const ChildProcess qemu([&] {
+      Map(0, kPages);
+      did();
+    });
+    EXPECT_GT(qemu.pid(), 0);
+    return CheckStillAllowed(qemu.pid(), ram_, {});
+  }
+  static void ExpectRefusal(const absl::Status& status, const std::string& why) {
+    ASSERT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << status;
     EXPECT_NE(status.message().find(why), std::string::npos) << status;
   }
 
@@ -283,65 +294,165 @@ class StillAllowedTest : public AttachCheckTest {
 };
 
 TEST_F(StillAllowedTest, VmOfWhichNothingIsSaidIsFine) {
-  EXPECT_TRUE(CheckStillAllowed(qemu_->pid(), ram_, {}).ok());
+  const absl::Status status = CheckStillAllowed(qemu_->pid(), ram_, {});
+  EXPECT_TRUE(status.ok()) << status;
 }
 
 TEST_F(StillAllowedTest, QemuAndEbbdItselfAreNoOthers) {
   const FileId file = ram_.files[0];
-  EXPECT_TRUE(CheckStillAllowed(qemu_->pid(), ram_, {{qemu_->pid(), file}, {getpid(), file}}).ok());
+  const std::vector<FileUser> ours = {{qemu_->pid(), file}, {getpid(), file}};
+  EXPECT_TRUE(CheckStillAllowed(qemu_->pid(), ram_, {ours, ours}).ok());
 }
 
-TEST_F(StillAllowedTest, MapperOfAnotherVmsRamIsNoConcern) {
+TEST_F(StillAllowedTest, UserOfAnotherVmsRamIsNoConcern) {
   FileId other = ram_.files[0];
   ++other.inode;
-  EXPECT_TRUE(CheckStillAllowed(qemu_->pid(), ram_, {{1, other}}).ok());
+  EXPECT_TRUE(CheckStillAllowed(qemu_->pid(), ram_, {{{1, other}}, {{1, other}}}).ok());
 }
 
 TEST_F(StillAllowedTest, OtherProcessThatMapsTheRamIsNamed) {
-  const ChildProcess virtiofsd([this] { Map(0, 1, 0, 3, PROT_READ); });
-  ExpectRefused(qemu_->pid(), ram_, MappersOf(ram_.files),
+  const ChildProcess virtiofsd([this] {
+    Map(0, 1, 0, 3, PROT_READ);
+    memfds_.clear();
+  });
+  ExpectRefusal(CheckStillAllowed(qemu_->pid(), ram_, UsersOf(ram_.files).value()),
                 "process " + std::to_string(virtiofsd.pid()) + " maps");
+}
+
+TEST_F(StillAllowedTest, OtherProcessThatHasTheRamOpenIsNamed) {
+  const ChildProcess virtiofsd([] {});  // forked with all descriptors
+  ExpectRefusal(CheckStillAllowed(qemu_->pid(), ram_, UsersOf(ram_.files).value()),
+                "process " + std::to_string(virtiofsd.pid()) + " has open");
 }
 
 TEST_F(StillAllowedTest, RamThatIsNoLongerMappedIsRefused) {
   const ChildProcess unplugged([] {});
-  ExpectRefused(unplugged.pid(), ram_, {}, "does not map guest RAM");
+  ExpectRefusal(CheckStillAllowed(unplugged.pid(), ram_, {}), "does not map guest RAM");
+}
+
+TEST_F(StillAllowedTest, SecondMappingOfTheRamIsRefused) {
+  ExpectRefusal(CheckQemuThat([this] { Map(20, 2, 0, 7); }), "a second time");
 }
 
 TEST_F(StillAllowedTest, IncomingMigrationIsRefused) {
   for (const char* argument : {"-incoming", "--incoming"}) {
     const ChildProcess qemu(std::vector<std::string>{"qemu", argument, "defer"});
     ASSERT_GT(qemu.pid(), 0);
-    ExpectRefused(qemu.pid(), VmRam{}, {}, "-incoming");
+    ExpectRefusal(CheckStillAllowed(qemu.pid(), VmRam{}, {}), "-incoming");
   }
   const ChildProcess harmless(std::vector<std::string>{"qemu", "-name", "x-incoming"});
   EXPECT_TRUE(CheckStillAllowed(harmless.pid(), VmRam{}, {}).ok());
 }
 
 TEST_F(StillAllowedTest, LockedMemoryIsRefusedWithItsRemedy) {
-  const ChildProcess locked([this] {
-    Map(0, kPages);
-    if (mlock(At(0), PagesToBytes(kPages)) != 0) _exit(1);
+  const absl::Status status = CheckQemuThat([this] {
+    if (mlock(At(0), kPageBytes) != 0) _exit(1);
   });
-  ASSERT_GT(locked.pid(), 0);
-  ExpectRefused(locked.pid(), ram_, {}, "mem-lock");
+  ExpectRefusal(status, "4 KiB of memory locked or pinned (VmLck)");
+  ExpectRefusal(status, "mem-lock");
+}
+
+// As a driver does that keeps a page for its device: here io_uring does.
+TEST_F(StillAllowedTest, PinnedMemoryIsRefused) {
+  ExpectRefusal(
+      CheckQemuThat([this] {
+        io_uring_params params = {};
+        const auto ring = static_cast<int>(syscall(SYS_io_uring_setup, 4, &params));
+        const iovec buffer = {At(2), kPageBytes};
+        if (syscall(SYS_io_uring_register, ring, IORING_REGISTER_BUFFERS, &buffer, 1) != 0) {
+          _exit(1);
+        }
+      }),
+      "4 KiB of memory locked or pinned (VmPin)");
 }
 
 TEST_F(StillAllowedTest, PassedThroughDeviceIsNamed) {
   // No VFIO here; what counts is the name.
   const std::string device = "/dev/vfio-of-an-ebb-test";
   UniqueFd made(open(device.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600));
-  if (!made.valid()) GTEST_SKIP() << "needs root, to make a file in /dev";
-  const ChildProcess qemu([&] {
-    Map(0, kPages);
-    open(device.c_str(), O_RDONLY);
-  });
-  made.Reset();
-  const absl::Status status = CheckStillAllowed(qemu.pid(), ram_, {});
+  ASSERT_TRUE(made.valid()) << "needs root, to make a file in /dev";
+  const absl::Status status = CheckQemuThat([&] { open(device.c_str(), O_RDONLY); });
   unlink(device.c_str());
-  ASSERT_FALSE(status.ok());
-  EXPECT_NE(status.message().find("VFIO"), std::string::npos) << status;
-  EXPECT_NE(status.message().find(device), std::string::npos) << status;
+  ExpectRefusal(status, "VFIO");
+  ExpectRefusal(status, device);
+}
+
+// As an ebbd without CAP_SYS_PTRACE: what ebbd cannot look at may be anything.
+TEST_F(StillAllowedTest, ProcessThatMayNotBeLookedAtIsRefused) {
+  const ChildProcess stranger([] {});
+  const ChildProcess ebbd([this] {
+    if (setresuid(65534, 65534, 65534) != 0) _exit(1);
+    const absl::Status own = CheckStillAllowed(qemu_->pid(), ram_, {});
+    const absl::Status others = UsersOf(ram_.files).status();
+    if (own.ok() || absl::IsFailedPrecondition(own)) _exit(2);
+    if (others.ok() || !absl::StrContains(others.message(), "may not look at process")) _exit(3);
+  });
+  EXPECT_GT(ebbd.pid(), 0) << "it took what it could not see for harmless";
+}
+
+TEST_F(StillAllowedTest, ProcessWithoutACommandLineIsRefused) {
+  ProcessView view;
+  view.memory_map = MemoryMap(qemu_->pid()).value();
+  EXPECT_EQ(CheckProcess(qemu_->pid(), ram_, view, {}).code(), absl::StatusCode::kUnavailable);
+}
+
+// ---- What takes hardware, or would change this host ---------------------------------------------
+
+// What a look at a VM would find, as the test says.
+class ProcessViewTest : public StillAllowedTest {
+ protected:
+  void SetUp() override {
+    StillAllowedTest::SetUp();
+    host_ = {};
+    view_ = LookAtProcess(qemu_->pid(), ram_.files, host_).value();
+    ASSERT_TRUE(Found().ok()) << Found();
+  }
+  absl::Status Found() const { return CheckProcess(qemu_->pid(), ram_, view_, host_); }
+
+  HostView host_;
+  ProcessView view_;
+};
+
+TEST_F(ProcessViewTest, EveryDeviceThatReachesGuestRamUnseenIsNamed) {
+  for (const char* device : {"/dev/vfio/12", "/dev/vfio/devices/vfio0", "/dev/iommu",
+                             "/dev/vhost-vdpa-0", "/dev/vhost-scsi", "/dev/udmabuf",
+                             "/dev/infiniband/uverbs0", "/dev/sev", "anon_inode:[kvm-gmem]"}) {
+    view_.open_files.push_back(device);
+    ExpectRefusal(Found(), std::string("(open: ") + device + ")");
+    view_.open_files.pop_back();
+  }
+}
+
+TEST_F(ProcessViewTest, DevicesThatAreSafeAreAllowed) {
+  for (const char* device : {"/dev/kvm", "/dev/vhost-net", "/dev/vhost-vsock", "/dev/net/tun",
+                             "/dev/userfaultfd", "anon_inode:[userfaultfd]", "socket:[4711]"}) {
+    view_.open_files.push_back(device);
+  }
+  EXPECT_TRUE(Found().ok()) << Found();
+}
+
+TEST_F(ProcessViewTest, NestedGuestsAreRefused) {
+  view_.nested_guests = true;
+  ExpectRefusal(Found(), "nested guests");
+}
+
+TEST_F(ProcessViewTest, KernelSwapIsRefusedUnlessTheVmsCgroupForbidsIt) {
+  host_.swaps = true;
+  ExpectRefusal(Found(), "swap on");
+  view_.swap_max = 4096;
+  ExpectRefusal(Found(), "memory.swap.max=0");
+  view_.swap_max = 0;
+  EXPECT_TRUE(Found().ok()) << Found();
+}
+
+TEST_F(ProcessViewTest, ShmemHugePagesAreRefusedUnlessTheLibraryHasExcludedTheRam) {
+  host_.shmem_huge_pages = "shmem_enabled=always";
+  ExpectRefusal(Found(), "shmem_enabled=always");
+  view_.huge_pages_forbidden = true;
+  EXPECT_TRUE(Found().ok()) << Found();
+  // Which no madvise can exclude.
+  host_.shmem_huge_pages = "shmem_enabled=force";
+  ExpectRefusal(Found(), "shmem_enabled=force");
 }
 
 }  // namespace

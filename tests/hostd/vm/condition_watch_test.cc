@@ -72,6 +72,27 @@ TEST_F(ConditionWatchTest, MapperThatComesLaterIsFoundWithinSeconds) {
   EXPECT_TRUE(WaitUntil([&] { return vm->state() != Vm::State::kRunning; }));
 }
 
+// It could map the memory at any time, and reads holes as zeros until then.
+TEST_F(ConditionWatchTest, VmWhoseRamAnotherProcessHasOpenIsDetached) {
+  const ChildProcess qemu([this] { MapRam(); });
+  const ChildProcess holder([] {});  // forked with all descriptors
+  const auto vm = Attach(qemu);
+  const ConditionWatch watch(&registry_);
+  EXPECT_TRUE(WaitUntil([&] { return vm->state() == Vm::State::kDetached; }));
+}
+
+// A child of QEMU between fork and exec.
+TEST_F(ConditionWatchTest, ProcessThatHasTheRamOpenForAMomentIsNoReason) {
+  const ChildProcess qemu([this] { MapRam(); });
+  ChildProcess forked([] {});
+  const auto vm = Attach(qemu);
+  ConditionWatch watch(&registry_);
+  forked.Kill();
+  WakeEvent never;
+  WaitReadable(never.fd(), never, kNsPerS / 2);  // the second look
+  EXPECT_EQ(vm->state(), Vm::State::kRunning);
+}
+
 TEST_F(ConditionWatchTest, VmThatHasExitedIsNotDetached) {
   ChildProcess qemu([this] { MapRam(); });
   const ChildProcess virtiofsd([this] { MapRam(); });

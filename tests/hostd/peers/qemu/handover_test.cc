@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "hostd/base/clock.h"
+#include "hostd/os/wake_event.h"
 #include "tests/hostd/os/temporary_folder.h"
 #include "tests/hostd/peers/qemu/hello.h"
 
@@ -87,6 +88,8 @@ TEST_F(HandoverTest, RefusedConnectionIsClosed) {
   EXPECT_EQ(ReceiveServerMessage(library.get()).type, wire::MessageType::kRefuse);
   handover_->RequestStop();  // so that the next turn does not wait
   handover_->RunOnce();
+  WakeEvent never;
+  EXPECT_TRUE(WaitReadable(library.get(), never, 20 * kNsPerS).fd_ready);
   EXPECT_EQ(ReceiveServerMessage(library.get()).result, OsResult::kGone);
 }
 
@@ -102,6 +105,8 @@ TEST_F(HandoverTest, LibraryThatClosesWithoutAWordIsForgotten) {
 TEST_F(HandoverTest, SilentConnectionsPushOutTheOldestAndNeverTheNewest) {
   std::vector<UniqueFd> libraries;
   for (int i = 0; i < 40; ++i) libraries.push_back(Greet());
+  WakeEvent never;  // it is closed by a thread of its own
+  EXPECT_TRUE(WaitReadable(libraries.front().get(), never, 20 * kNsPerS).fd_ready);
   EXPECT_EQ(ReceiveServerMessage(libraries.front().get()).result, OsResult::kGone);
   EXPECT_EQ(ReceiveServerMessage(libraries.back().get()).result, OsResult::kRetry) << "open";
 }

@@ -68,11 +68,11 @@ TEST_F(QmpConnectionTest, IsUsableOnceCapabilitiesAreNegotiated) {
   EXPECT_TRUE(connection_.idle());
 }
 
-TEST_F(QmpConnectionTest, RefusedCapabilitiesLeaveItUnusable) {
+TEST_F(QmpConnectionTest, RefusedCapabilitiesEndIt) {
   ConnectOnly();
   Say(kGreeting);
   Say(R"({"error": {"class": "CommandNotFound", "desc": "no"}})");
-  EXPECT_FALSE(connection_.idle());
+  ExpectLost();
 }
 
 TEST_F(QmpConnectionTest, SocketOfAnotherProcessIsRefusedWithBothPids) {
@@ -195,6 +195,29 @@ TEST_F(QmpConnectionTest, LineWithoutAnEndIsGivenUpAt1MiB) {
 }
 
 // A parser that recurses over what a peer nests has the peer decide over its stack.
+// Each line is short and right, but they do not end: a peer must not have all of ebbd's time.
+TEST_F(QmpConnectionTest, EventsWithoutEndAreGivenUp) {
+  Negotiate();
+  std::string events;
+  while (events.size() < 8192) events += "{\"event\": \"RESET\"}\n";
+  size_t sent = 0;
+  while (connection_.connected() && sent < (64 << 20)) {
+    ASSERT_TRUE(server_.Send(events));
+    sent += events.size();
+    connection_.OnReadable();
+  }
+  EXPECT_TRUE(connection_.flooded());
+  EXPECT_LT(sent, size_t{8 << 20});
+  ExpectLost();
+}
+
+TEST_F(QmpConnectionTest, ConnectionThatQemuEndsIsNoFlood) {
+  Negotiate();
+  server_.Disconnect();
+  EXPECT_FALSE(connection_.OnReadable());
+  EXPECT_FALSE(connection_.flooded());
+}
+
 TEST_F(QmpConnectionTest, DeepNestingIsGivenUp) {
   for (const char* bracket : {"[", "{\"a\":"}) {
     Negotiate();
