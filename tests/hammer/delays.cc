@@ -24,7 +24,7 @@ constexpr uint64_t kMostLongDelayNs = 5 * kNsPerMs;
 
 std::atomic<uint64_t> next_seed{1};
 
-void HoldUp(const char* point) {
+void HoldUp(const char* point, uint64_t) {
   thread_local synthetic::Random random(next_seed++);
   const bool is_word =
       std::strncmp(point, "word.", 5) == 0 || std::strncmp(point, "record.", 7) == 0;
