@@ -42,6 +42,7 @@ INSTANTIATE_TEST_SUITE_P(
         Cast{"TwoReadersAndWriter", {.readers = 2, .writers = 1, .reclaimers = 1}},
         Cast{"TwoWriters", {.writers = 2, .reclaimers = 1}},
         Cast{"ReaderAndDevice", {.readers = 1, .devices = 1, .reclaimers = 1}},
+        Cast{"DeviceAndEagerReclaim", {.devices = 1, .reclaimers = 1, .passes = 5, .eager = true}},
         Cast{"WriterAndDevice", {.writers = 1, .devices = 1, .reclaimers = 1}},
         Cast{"ReaderAndDiscard", {.readers = 1, .discards = 1, .reclaimers = 1}},
         Cast{"WriterAndDiscard", {.writers = 1, .discards = 1, .reclaimers = 1}},
@@ -54,6 +55,10 @@ INSTANTIATE_TEST_SUITE_P(
         Cast{"ReaderSignalAndPrefetch",
              {.readers = 1, .signals = 1, .reclaimers = 1, .prefetchers = 1}},
         Cast{"DiscardAndPrefetch", {.discards = 1, .reclaimers = 1, .prefetchers = 1}},
+        Cast{"WriterAndMover",
+             {.writers = 1, .reclaimers = 1, .passes = 8, .barriers = 3, .has_mover = true}},
+        Cast{"ReaderAndNoMemory", {.readers = 1, .reclaimers = 1, .refused_fills = 1}},
+        Cast{"WriterAndFailedPunch", {.writers = 1, .reclaimers = 1, .failed_punches = 1}},
         Cast{"ReaderPrefetchAndExit",
              {.readers = 1, .reclaimers = 1, .prefetchers = 1, .qemu_exits = true}}),
     NameOf);
@@ -84,7 +89,10 @@ TEST(ExplorerFullCast, RandomOrdersAreRight) {
                                                   .passes = 6,
                                                   .barriers = 3,
                                                   .prefetchers = 1,
-                                                  .qemu_exits = pages == 2},
+                                                  .qemu_exits = pages == 2,
+                                                  .has_mover = pages == 1,
+                                                  .refused_fills = 1,
+                                                  .failed_punches = 1},
                                                  seed, seconds / 2);
     EXPECT_EQ(exploration.wrong, "");
     EXPECT_GT(exploration.ends, 100u);

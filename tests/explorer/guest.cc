@@ -222,6 +222,28 @@ class Guest::Exit : public Part {
   }
 };
 
+// Something of the kernel's fails the next time.
+class Guest::Failure : public Part {
+ public:
+  Failure(Guest* guest, GuestOp op, OsResult result, int count)
+      : Part(guest, absl::StrFormat("the next %s fails", GuestOpName(op))),
+        op_(op),
+        result_(result),
+        left_(count) {}
+
+  bool CanGoOn() const override { return left_ > 0; }
+  void Step() override {
+    kernel().FailNext(op_, result_);
+    --left_;
+  }
+  uint64_t Fingerprint() const override { return static_cast<uint64_t>(left_); }
+
+ private:
+  const GuestOp op_;
+  const OsResult result_;
+  int left_;
+};
+
 Guest::Guest(const Scenario& scenario, FakeGuestMemory* kernel, ExploredBarrier* barrier)
     : scenario_(scenario), kernel_(kernel), barrier_(barrier) {
   for (uint64_t page = 0; page < scenario.pages; ++page) {
@@ -257,6 +279,10 @@ std::vector<std::unique_ptr<Actor>> Guest::MakeActors() {
   unfinished_ = static_cast<int>(actors.size());
   if (scenario_.signals > 0) actors.push_back(std::make_unique<Signals>(this, scenario_.signals));
   actors.push_back(std::make_unique<MainLoop>(this, std::move(devices)));
+  actors.push_back(std::make_unique<Failure>(this, GuestOp::kFill, OsResult::kNoMemory,
+                                             scenario_.refused_fills));
+  actors.push_back(std::make_unique<Failure>(this, GuestOp::kPunch, OsResult::kFailed,
+                                             scenario_.failed_punches));
   if (scenario_.qemu_exits) actors.push_back(std::make_unique<Exit>(this));
   return actors;
 }

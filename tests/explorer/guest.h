@@ -39,6 +39,7 @@ class Guest {
   class Signals;
   class MainLoop;
   class Exit;
+  class Failure;
 
   Expectation& Expected(PageIndex page) { return expected_[page.value]; }
 

@@ -17,9 +17,13 @@ struct Scenario {
   int signals = 0;          // that make a waiting thread fault once more
   int reclaimers = 0;       // each with its queues, dropping what it stores
   int passes = 4;           // of each reclaimer
+  bool eager = false;       // they also pass while a barrier runs
   int barriers = 2;         // that QEMU answers
   int prefetchers = 0;      // bring a swapped page back without a fault, once
   bool qemu_exits = false;  // at any moment
+  bool has_mover = false;   // drops and gives back on a thread of its own, as the daemon does
+  int refused_fills = 0;    // by a kernel that has no memory
+  int failed_punches = 0;
 };
 
 }  // namespace ebb::explorer

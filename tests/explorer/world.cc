@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <deque>
 #include <string_view>
 #include <utility>
 
@@ -85,6 +86,44 @@ class InlineMover : public DropSink {
   SwapState* const state_;
 };
 
+// What is to be dropped and given back by a thread of its own.
+class QueuedMover : public DropSink {
+ public:
+  QueuedMover(GuestMemory* memory, SwapState* state) : mover_(memory, state) {}
+
+  void Submit(std::vector<StoredPage> drop, std::vector<ClaimedPage> give_back) override {
+    batches_.push_back({std::move(drop), std::move(give_back)});
+  }
+  bool HasWork() const { return !batches_.empty(); }
+  void RunBatch() {
+    const Batch batch = std::move(batches_.front());
+    batches_.pop_front();
+    mover_.Submit(batch.drop, batch.give_back);
+  }
+  uint64_t Fingerprint(const Likeness& likeness_of) const {
+    Sight sight;
+    for (const Batch& batch : batches_) {
+      sight.push_back(Seen::Value(batch.drop.size()));
+      for (const StoredPage& page : batch.drop) {
+        sight.push_back(Seen::Word(page.claim.page, page.claim.word));
+        sight.push_back(Seen::Value(page.id.value));
+      }
+      for (const ClaimedPage& page : batch.give_back) {
+        sight.push_back(Seen::Word(page.page, page.word));
+      }
+    }
+    return likeness_of.Of(sight);
+  }
+
+ private:
+  struct Batch {
+    std::vector<StoredPage> drop;
+    std::vector<ClaimedPage> give_back;
+  };
+  InlineMover mover_;
+  std::deque<Batch> batches_;
+};
+
 // What still matters of what a fault thread has seen: the messages it read at once and how many of
 // them it is done with, what it has put aside, and what it saw since it last began with a fault.
 class SeenByServer {
@@ -121,10 +160,11 @@ class SeenByServer {
 // Reclaim, and what it needs of its own.
 struct Reclaimer {
   Reclaimer(const Scenario& scenario, YieldingMemory* memory, SwapState* state,
-            Residency* residency, ExploredBarrier* explored_barrier)
+            Residency* residency, ExploredBarrier* explored_barrier, DropSink* sink)
       : mover(memory, state),
         barrier(explored_barrier),
-        reclaim({memory, state, residency, barrier, &mover}),
+        reclaim({memory, state, residency, barrier, sink != nullptr ? sink : &mover}),
+        eager(scenario.eager),
         passes_left(scenario.passes) {}
 
   // Another pass would do something.
@@ -132,11 +172,13 @@ struct Reclaimer {
     const Reclaim::Status status = reclaim.status();
     if (passes_left == 0) return false;
     if (status.guarded == 0 || status.cooling + status.ready > 0) return true;
-    return barrier->safe_before() > seen_barrier || barrier->CanBeWanted();
+    return (eager && barrier->NowNs() > seen_start) || barrier->safe_before() > seen_barrier ||
+           barrier->CanBeWanted();
   }
   void RunPass() {
     --passes_left;
     seen_barrier = barrier->safe_before();
+    seen_start = barrier->NowNs();
     now_ns += kLongNs;
     reclaim.RunPass(now_ns, /*once_target=*/0);
   }
@@ -154,13 +196,16 @@ struct Reclaimer {
       }
     }
     seen->push_back(Seen::Value(barrier->safe_before() > seen_barrier));
+    seen->push_back(Seen::Value(eager && barrier->NowNs() > seen_start));
   }
 
   InlineMover mover;
   ExploredBarrier* barrier;
   Reclaim reclaim;
+  const bool eager;
   int passes_left;
   int64_t seen_barrier = 0;
+  int64_t seen_start = 0;
   int64_t now_ns = kLongNs;
 };
 
@@ -209,9 +254,30 @@ void World::AddEbbd() {
                       std::string_view point,
                       Sight* seen) mutable { memory.AtPoint(*server, point, seen); },
   }));
+  const auto mover = std::make_shared<QueuedMover>(&memory_, &state_);
+  if (scenario_.has_mover) {
+    fingerprint_mover_ = [this, mover] { return mover->Fingerprint(likeness_); };
+    actors_.push_back(std::make_unique<EbbdThread>(EbbdThread::Parts{
+        .name = "mover",
+        .likeness = &likeness_,
+        .body =
+            [mover] {
+              for (;;) {
+                mover->RunBatch();
+                EbbdThread::Current()->Rest();
+              }
+            },
+        .has_work = [mover] { return mover->HasWork(); },
+        .at_point =
+            [](std::string_view point, Sight* seen) {
+              if (point == "rest") seen->clear();
+            },
+    }));
+  }
   for (int i = 0; i < scenario_.reclaimers; ++i) {
     auto reclaimer =
-        std::make_shared<Reclaimer>(scenario_, &memory_, &state_, &residency_, &barrier_);
+        std::make_shared<Reclaimer>(scenario_, &memory_, &state_, &residency_, &barrier_,
+                                    scenario_.has_mover ? mover.get() : nullptr);
     actors_.push_back(std::make_unique<EbbdThread>(EbbdThread::Parts{
         .name = absl::StrFormat("reclaim %d", i + 1),
         .likeness = &likeness_,
@@ -271,7 +337,8 @@ World::Fingerprint World::TakeFingerprint() {
       likeness_.Words(),
       likeness_.Records(),
       uint64_t{state_.discard_order().Handled(state_.discard_order().ReadsBegun())},
-      state_.stats().swapped_pages};
+      state_.stats().swapped_pages,
+      fingerprint_mover_ ? fingerprint_mover_() : 0};
   for (const auto& actor : actors_) parts.push_back(actor->Fingerprint());
   const XXH128_hash_t hash = XXH3_128bits(parts.data(), parts.size() * sizeof parts[0]);
   return {hash.high64, hash.low64};
@@ -297,7 +364,9 @@ std::string World::WrongPage(PageIndex page) {
     case PageState::kDropping:
       return WrongRecord(page, word);
     case PageState::kSwapped:
-      if (!hole) return absl::StrFormat("page %d is Swapped and there", page.value);
+      if (!hole && scenario_.failed_punches == 0) {
+        return absl::StrFormat("page %d is Swapped and there", page.value);
+      }
       return WrongRecord(page, word);
     case PageState::kSwappingIn:
       if (hole) return WrongRecord(page, word);

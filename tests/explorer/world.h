@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -66,6 +67,7 @@ class World {
   Likeness likeness_;
   Residency residency_;
   ExploredBarrier barrier_;
+  std::function<uint64_t()> fingerprint_mover_;
   Guest guest_;
   std::vector<std::unique_ptr<Actor>> actors_;
 };

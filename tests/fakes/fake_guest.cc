@@ -263,6 +263,10 @@ uint64_t FakeGuestMemory::Fingerprint() const {
                     uint64_t{thread.message_read} << 16 | uint64_t{attached} << 17 |
                     uint64_t{thread.pinned != nullptr} << 18);
   }
+  for (const auto& [op, results] : failures_) {
+    if (!results.empty()) parts.push_back(static_cast<uint64_t>(op) << 32 | results.size());
+  }
+  parts.push_back(UINT64_MAX);
   for (const ThreadId unread : unread_faults_) parts.push_back(unread);
   parts.push_back(UINT64_MAX);
   for (const auto* removes : {&unread_removes_, &read_removes_}) {
