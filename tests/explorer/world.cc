@@ -228,10 +228,12 @@ World::World(const Scenario& scenario)
   kernel_.Register({{0}, scenario.pages});
   kernel_.WatchWords(&state_.words());
   actors_ = guest_.MakeActors();
-  AddEbbd();
+  AddFaultThread();
+  AddReclaim();
+  AddPrefetch();
 }
 
-void World::AddEbbd() {
+void World::AddFaultThread() {
   auto server =
       std::make_shared<FaultServer>(FaultServer::Parts{&memory_, &state_, &residency_, &Alarm()});
   actors_.push_back(std::make_unique<EbbdThread>(EbbdThread::Parts{
@@ -254,6 +256,9 @@ void World::AddEbbd() {
                       std::string_view point,
                       Sight* seen) mutable { memory.AtPoint(*server, point, seen); },
   }));
+}
+
+void World::AddReclaim() {
   const auto mover = std::make_shared<QueuedMover>(&memory_, &state_);
   if (scenario_.has_mover) {
     fingerprint_mover_ = [this, mover] { return mover->Fingerprint(likeness_); };
@@ -293,6 +298,9 @@ void World::AddEbbd() {
                                 Sight* seen) { reclaimer->AtPoint(point, seen); },
     }));
   }
+}
+
+void World::AddPrefetch() {
   for (int i = 0; i < scenario_.prefetchers; ++i) {
     const PageIndex page{static_cast<uint64_t>(i) % scenario_.pages};
     auto swap_in = std::make_shared<SwapIn>(&memory_, &state_);

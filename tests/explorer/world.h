@@ -52,8 +52,9 @@ class World {
   std::string WrongAtTheEnd();
 
  private:
-  void AddEbbd();
-  void AddGuest();
+  void AddFaultThread();
+  void AddReclaim();
+  void AddPrefetch();
   std::string WrongPage(PageIndex page);
   std::string WrongRecord(PageIndex page, PageWord word);
   std::string WrongRecords();

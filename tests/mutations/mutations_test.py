@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""mutations_test.py BUILD [NAME...]: puts each wrong order of tests/mutations/*.patch into a copy of
-the daemon's page protocol, and the explorer must find it. The first line of a patch says what is
+"""mutations_test.py BUILD [NAME...]: puts each wrong order of tests/mutations/*.patch into a copy
+of the daemon's page protocol, and the explorer must find it. The first line of a patch says what is
 wrong; the patch changes .cc files only, so that everything else is used as it was built."""
 
 import json
@@ -26,9 +26,6 @@ BUILD_S = 120
 RUN_S = 120
 WALK_S = "4"
 SEED = "1"
-
-# Not for the explorer: what else catches them, or why nothing can.
-KNOWN_UNCAUGHT: dict[str, str] = {}
 
 
 class Failed(Exception):
