@@ -96,7 +96,7 @@ void PageProtocol::RunReclaim(Reclaim* reclaim, size_t number, uint64_t seed) {
       chosen_ns = now_ns;
     }
     if (!IsAhead()) {
-      MutexLock lock(turn_);
+      const std::lock_guard lock(turn_);
       reclaim->RunPass((now_ns - begin_ns) * kHaste / slowness_ + 1, target_);
     }
     alarm_.Sleep(static_cast<int64_t>(random.Below(kMostPauseNs)) * slowness_);

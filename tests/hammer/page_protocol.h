@@ -4,13 +4,13 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "hostd/base/mutex.h"
 #include "hostd/os/guest_memory.h"
 #include "hostd/os/wake_event.h"
 #include "hostd/swap/reclaim.h"
@@ -62,7 +62,8 @@ class PageProtocol {
   FaultThread fault_thread_;
 
   // Records and pool belong to one reclaimer at a time.
-  Mutex turn_;
+  // Not a Mutex: it stands for there being one reclaim thread a VM, and that one may wait.
+  std::mutex turn_;
   Reclaim first_reclaim_;
   Reclaim second_reclaim_;
   std::atomic<uint64_t> target_{UINT64_MAX};
