@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "tests/explorer/run_arena.h"
+
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
@@ -25,6 +27,18 @@ constexpr size_t kStackBytes = size_t{128} * 1024;
 std::vector<std::byte*>& IdleStacks() {
   static std::vector<std::byte*> stacks;
   return stacks;
+}
+
+std::byte* TakeStack() {
+  std::vector<std::byte*>& idle = IdleStacks();
+  if (idle.empty()) {
+    const OutsideArena outlives_the_run;
+    // style-ok(new): kept for ever, for the next fiber
+    return new std::byte[kStackBytes];
+  }
+  std::byte* const stack = idle.back();
+  idle.pop_back();
+  return stack;
 }
 
 Fiber* current = nullptr;
@@ -96,14 +110,7 @@ void Fiber::Context::Enter(context::transfer_t from) {
 }
 
 Fiber::Fiber(std::function<void()> body) : context_(std::make_unique<Context>()) {
-  std::vector<std::byte*>& idle = IdleStacks();
-  if (idle.empty()) {
-    // style-ok(new): kept for ever, for the next fiber
-    context_->stack = new std::byte[kStackBytes];
-  } else {
-    context_->stack = idle.back();
-    idle.pop_back();
-  }
+  context_->stack = TakeStack();
 #if defined(__SANITIZE_ADDRESS__)
   ASAN_UNPOISON_MEMORY_REGION(context_->stack, kStackBytes);
 #endif
@@ -116,6 +123,7 @@ Fiber::~Fiber() {
 #if defined(__SANITIZE_THREAD__)
   if (context_->self_thread != nullptr) __tsan_destroy_fiber(context_->self_thread);
 #endif
+  const OutsideArena outlives_the_run;
   IdleStacks().push_back(context_->stack);
 }
 

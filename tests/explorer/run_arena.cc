@@ -48,8 +48,8 @@ RunArena::RunArena() {
   arena_open = true;
 }
 RunArena::~RunArena() { arena_open = false; }
-OutsideArena::OutsideArena() { arena_open = false; }
-OutsideArena::~OutsideArena() { arena_open = true; }
+OutsideArena::OutsideArena() : was_open_(arena_open) { arena_open = false; }
+OutsideArena::~OutsideArena() { arena_open = was_open_; }
 
 }  // namespace ebb::explorer
 
@@ -65,8 +65,8 @@ namespace ebb::explorer {
 
 RunArena::RunArena() = default;
 RunArena::~RunArena() = default;
-OutsideArena::OutsideArena() = default;
-OutsideArena::~OutsideArena() = default;
+OutsideArena::OutsideArena() : was_open_(false) {}
+OutsideArena::~OutsideArena() { static_cast<void>(was_open_); }
 
 }  // namespace ebb::explorer
 

@@ -23,6 +23,9 @@ class OutsideArena {
   ~OutsideArena();
   OutsideArena(const OutsideArena&) = delete;
   OutsideArena& operator=(const OutsideArena&) = delete;
+
+ private:
+  const bool was_open_;
 };
 
 }  // namespace ebb::explorer
