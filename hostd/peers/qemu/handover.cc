@@ -29,6 +29,9 @@ constexpr size_t kMaxToClose = 512;
 constexpr int64_t kClosingTooLongNs = 5 * kNsPerS;
 // When accepting fails for want of descriptors.
 constexpr int64_t kAcceptPauseNs = 100 * kNsPerMs;
+// No more connections than this in that time: somebody who connects without end must not have all
+// of this thread's time. Whoever comes in between waits in the backlog for as long.
+constexpr int kMaxAccepts = 50;
 constexpr int64_t kMaxWaitNs = kNsPerS;
 // How soon a state change of a VM that is being detached is noticed.
 constexpr int64_t kStoppingWaitNs = 50 * kNsPerMs;
@@ -129,7 +132,16 @@ void Handover::MakeRoom() {
   (*oldest)->Finish();
 }
 
+void Handover::CountAccept(int64_t now_ns) {
+  if (now_ns - accepts_since_ns_ >= kAcceptPauseNs) {
+    accepts_since_ns_ = now_ns;
+    accepts_ = 0;
+  }
+  if (++accepts_ >= kMaxAccepts) accept_after_ns_ = accepts_since_ns_ + kAcceptPauseNs;
+}
+
 void Handover::Accept() {
+  CountAccept(MonotonicNs());
   absl::StatusOr<UniqueFd> socket = AcceptUnix(listener_.fd());
   if (!socket.ok()) {
     accept_after_ns_ = MonotonicNs() + kAcceptPauseNs;

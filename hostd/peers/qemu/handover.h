@@ -47,6 +47,7 @@ class Handover {
 
   bool MayAccept(int64_t now_ns);
   void Accept();
+  void CountAccept(int64_t now_ns);
   void MakeRoom();
   void BeginStop();
   void FinishDetached(QemuSession& session);
@@ -64,6 +65,8 @@ class Handover {
   bool stopping_ = false;
   const uint64_t max_vms_;
   int64_t accept_after_ns_ = 0;
+  int64_t accepts_since_ns_ = 0;
+  int accepts_ = 0;  // since then
   std::vector<std::unique_ptr<QemuSession>> sessions_;
   PeerConduct conduct_;
   int64_t closing_since_ns_ = 0;  // 0: not too many to close
