@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <ctime>
 #include <string>
 
@@ -34,7 +35,12 @@ void LogLine(LogLevel level, std::string_view text) {
   char time[32];
   strftime(time, sizeof time, "%Y-%m-%dT%H:%M:%S", &parts);
   std::string line = absl::StrFormat("%s.%03dZ %s ", time, now.tv_nsec / 1000000, LevelName(level));
-  line.append(text).push_back('\n');
+  const size_t start = line.size();
+  line.append(text);
+  // Text may come from a stranger, who must not write lines of its own.
+  const auto is_control = [](unsigned char c) { return c < ' ' || c == 0x7f; };
+  std::replace_if(line.begin() + static_cast<ptrdiff_t>(start), line.end(), is_control, '?');
+  line.push_back('\n');
   // One write keeps lines of different threads whole; nothing can be done if stderr is gone.
   // style-ok(wait): the first line has asked
   [[maybe_unused]] ssize_t written = write(STDERR_FILENO, line.data(), line.size());

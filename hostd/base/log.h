@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // One line per event on stderr, "<time> <level> <text>", for the journal or a terminal.
-// Thread-safe. Waits for whoever reads stderr, so never on the fault path and never under a lock.
+// Control characters in the text become '?'. Thread-safe. Waits for whoever reads stderr, so never
+// on the fault path and never under a lock.
 #pragma once
 
 #include <string_view>

@@ -70,6 +70,9 @@ def memory(watched: Watched) -> None:
         watched.expect_log("vm thief", f"process {watched.bystander.pid} has open")
     with watched.act("huge") as peer:
         watched.expect_said(peer, "refuse: ", "times the host's")
+    with watched.act("forge") as peer:
+        watched.expect_said(peer, "accept")
+        watched.expect_log("vm forger", "/none?error vm bystander: it burns")
     with watched.act("replay") as peer:
         watched.expect_said(peer, "accept")
         watched.expect_said(peer, "sent")

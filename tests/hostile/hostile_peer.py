@@ -211,6 +211,14 @@ def huge(path: str) -> None:
 
 # ---- An attached VM that goes on ----------------------------------------------------------------
 
+def forge(path: str) -> None:
+    """Its QMP path ends one line of ebbd's log and begins another."""
+    ram = Ram(SMALL)
+    connection = Connection(path)
+    say(connection.attach("forger", ram, "/none\nerror vm bystander: it burns"))
+    sys.stdin.read()
+
+
 def replay(path: str) -> None:
     ram = Ram(SMALL)
     connection = Connection(path)

@@ -42,6 +42,15 @@ TEST(Log, EachLevelHasItsName) {
   EXPECT_TRUE(lines[2].ends_with("Z error c")) << lines[2];
 }
 
+TEST(Log, TextCannotForgeALineOrSpeakToTheTerminal) {
+  CaptureStderr();
+  LogInfo("%s is lost", "/tmp/a\n2026-01-01T00:00:00.000Z error vm2\x1b[2J\x7f");
+  const std::vector<std::string> lines = Lines(GetCapturedStderr());
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_TRUE(lines[0].ends_with("/tmp/a?2026-01-01T00:00:00.000Z error vm2?[2J? is lost"))
+      << lines[0];
+}
+
 TEST(Log, LinesOfSeveralThreadsStayWhole) {
   constexpr int kThreads = 4;
   constexpr int kLinesPerThread = 200;
