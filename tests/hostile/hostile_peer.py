@@ -135,10 +135,12 @@ def foreign_uffd(path: str) -> None:
     ours, theirs = socket.socketpair()
     child = os.fork()
     if child == 0:
+        ours.close()  # so that it sees the end of its parent
         connection = Connection(path)
         socket.send_fds(theirs, [b"u"], [connection.userfaultfd])
         theirs.recv(1)
         os._exit(0)
+    theirs.close()
     _, fds, _, _ = socket.recv_fds(ours, 1, 1)
     ram = Ram(SMALL)
     connection = Connection(path)
