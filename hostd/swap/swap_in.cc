@@ -81,8 +81,13 @@ PageOutcome SwapIn::FinishInPlace(PageIndex page, PageWord word) {
 PageOutcome SwapIn::FindExisting(PageIndex page, PageWord word) {
   Count(state_->stats().foreign_pages);
   std::array<std::byte, kPageBytes> existing;
-  if (memory_->Read(page, existing.data()) != OsResult::kDone ||
-      std::memcmp(existing.data(), bounce_.data(), kPageBytes) != 0) {
+  const bool same = memory_->Read(page, existing.data()) == OsResult::kDone &&
+                    std::memcmp(existing.data(), bounce_.data(), kPageBytes) == 0;
+  if (!same) {
+    // Discarded by the guest after Fill found it: what was read is a hole, and nobody's content.
+    // It stays one while the page is ours.
+    const bool hole = memory_->NextPresent({page, 1}).count == 0;
+    if (hole) return Undo(page, word, PageOutcome::kRetry);
     return Lose(page, word, "another process wrote to it while it was swapped out");
   }
   // Fill woke nobody; taking protection off does.

@@ -59,6 +59,8 @@ INSTANTIATE_TEST_SUITE_P(
              {.writers = 1, .reclaimers = 1, .passes = 8, .barriers = 3, .has_mover = true}},
         Cast{"ReaderAndNoMemory", {.readers = 1, .reclaimers = 1, .refused_fills = 1}},
         Cast{"WriterAndFailedPunch", {.writers = 1, .reclaimers = 1, .failed_punches = 1}},
+        Cast{"DiscardPrefetchAndFailedPunch",
+             {.discards = 1, .reclaimers = 1, .prefetchers = 1, .failed_punches = 1}},
         Cast{"ReaderPrefetchAndExit",
              {.readers = 1, .reclaimers = 1, .prefetchers = 1, .qemu_exits = true}}),
     NameOf);

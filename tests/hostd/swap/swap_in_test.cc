@@ -50,6 +50,16 @@ TEST_F(SwapInTest, RecordIsKeptUntilThePageIsInPlace) {
   EXPECT_EQ(CopiesKept(), 0u);
 }
 
+// Its punch failed, so it never left; then a balloon took it, after Fill had found it.
+TEST_F(SwapInTest, PageThatIsDiscardedBeforeItIsComparedIsNotLost) {
+  memory_.FailNext(GuestOp::kPunch, OsResult::kFailed);
+  SwapOut(3);
+  memory_.AfterNext(GuestOp::kFill, [&] { memory_.PunchByGuest({{3}, 1}); });
+  EXPECT_EQ(RunOn(3), PageOutcome::kRetry);
+  EXPECT_EQ(StateOf(3), PageState::kSwapped);
+  EXPECT_EQ(RunOn(3), PageOutcome::kServed);
+}
+
 TEST_F(SwapInTest, SameFilledPageComesBack) {
   memory_.Populate({4}, FilledWith(std::byte{0x5a}));
   SwapOut(4);
