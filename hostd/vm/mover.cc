@@ -17,7 +17,7 @@ namespace {
 // Batches of up to 64 pages: enough that the mover never idles while reclaim compresses.
 constexpr size_t kMaxBatches = 8;
 // Pages looked at, and pages swapped in, before the mover looks at its queue again.
-constexpr uint64_t kScanStepPages = 16 * 1024;
+constexpr uint64_t kBringBackScanPages = 16 * 1024;
 constexpr uint64_t kBringBackStepPages = 256;
 constexpr int64_t kPauseNs = kNsPerMs;
 // What a bring-back leaves of the host's memory.
@@ -132,7 +132,7 @@ Mover::BringBackState Mover::BringBackStep(Progress* progress) {
   // Filling a page when the host is full calls the OOM killer: it hardly ever just fails.
   if (HostAvailableBytes() < kMemoryMarginBytes) return BringBackState::kNoMemory;
   uint64_t swapped_in = 0;
-  for (uint64_t scanned = 0; scanned < kScanStepPages && swapped_in < kBringBackStepPages;) {
+  for (uint64_t scanned = 0; scanned < kBringBackScanPages && swapped_in < kBringBackStepPages;) {
     const PageIndex page = progress->cursor;
     if (page.value >= memory_->pages()) {
       return progress->failed_pages > 0 ? BringBackState::kFailed : BringBackState::kDone;

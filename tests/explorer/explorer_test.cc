@@ -59,6 +59,7 @@ INSTANTIATE_TEST_SUITE_P(
              {.writers = 1, .reclaimers = 1, .passes = 8, .barriers = 3, .has_mover = true}},
         Cast{"ReaderAndNoMemory", {.readers = 1, .reclaimers = 1, .refused_fills = 1}},
         Cast{"WriterAndFailedPunch", {.writers = 1, .reclaimers = 1, .failed_punches = 1}},
+        Cast{"WriterAndLostProtection", {.writers = 1, .reclaimers = 1, .lost_protections = 1}},
         Cast{"DiscardPrefetchAndFailedPunch",
              {.discards = 1, .reclaimers = 1, .prefetchers = 1, .failed_punches = 1}},
         Cast{"ReaderPrefetchAndExit",
@@ -94,7 +95,8 @@ TEST(ExplorerFullCast, RandomOrdersAreRight) {
                                                   .qemu_exits = pages == 2,
                                                   .has_mover = pages == 1,
                                                   .refused_fills = 1,
-                                                  .failed_punches = 1},
+                                                  .failed_punches = 1,
+                                                  .lost_protections = 1},
                                                  seed, seconds / 2);
     EXPECT_EQ(exploration.wrong, "");
     EXPECT_GT(exploration.ends, 100u);

@@ -283,6 +283,8 @@ std::vector<std::unique_ptr<Actor>> Guest::MakeActors() {
                                              scenario_.refused_fills));
   actors.push_back(std::make_unique<Failure>(this, GuestOp::kPunch, OsResult::kFailed,
                                              scenario_.failed_punches));
+  actors.push_back(std::make_unique<Failure>(this, GuestOp::kWriteProtect, OsResult::kDone,
+                                             scenario_.lost_protections));
   if (scenario_.qemu_exits) actors.push_back(std::make_unique<Exit>(this));
   return actors;
 }

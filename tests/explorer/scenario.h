@@ -24,6 +24,9 @@ struct Scenario {
   bool has_mover = false;   // drops and gives back on a thread of its own, as the daemon does
   int refused_fills = 0;    // by a kernel that has no memory
   int failed_punches = 0;
+  // That the kernel reports as done: before Linux 6.3 a page table that could not be allocated was
+  // passed over ("mm/uffd: detect pgtable allocation failures").
+  int lost_protections = 0;
 };
 
 }  // namespace ebb::explorer

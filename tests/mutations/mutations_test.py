@@ -54,7 +54,7 @@ class Builder:
         commands = json.loads((build / "compile_commands.json").read_text())
         self.compile = {os.path.normpath(os.path.join(entry["directory"], entry["file"])):
                         shlex.split(entry["command"])
-                        for entry in commands if "/libexplored.a.p/" in entry["output"]}
+                        for entry in commands if "/libpage_protocol.a.p/" in entry["output"]}
         lines = run(["ninja", "-C", str(build), "-t", "commands", EXPLORER]).stdout.splitlines()
         self.link = shlex.split(next(line for line in lines if f"-o {EXPLORER} " in line))
 

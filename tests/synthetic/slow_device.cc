@@ -16,7 +16,6 @@ namespace {
 
 constexpr size_t kRequests = 8;        // at once, at most
 constexpr size_t kMostRunPages = 240;  // of one request: well below a bio's 256 pages
-constexpr uint32_t kPageSectors = kPageBytes / kSectorBytes;
 constexpr std::chrono::milliseconds kLookForOrders(20);
 
 }  // namespace

@@ -35,7 +35,7 @@
 namespace ebb::synthetic {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 constexpr size_t kDiskBytes = 4 * kMiB;
 constexpr int kOrderSeconds = 60;
@@ -76,7 +76,7 @@ class SyntheticVm {
     if (options.signals) StartSignalStorm(crew_.get());
   }
 
-  Json Obey(const std::string& line) {
+  OrderedJson Obey(const std::string& line) {
     std::istringstream words(line);
     std::string command;
     words >> command;
@@ -103,7 +103,7 @@ class SyntheticVm {
   }
 
   // Fill is the crew's first order.
-  Json AwaitFilled() { return AwaitDone("fill"); }
+  OrderedJson AwaitFilled() { return AwaitDone("fill"); }
 
  private:
   std::vector<std::unique_ptr<Worker>> MakeWorkers(const Options& options) {
@@ -126,20 +126,20 @@ class SyntheticVm {
     return workers;
   }
 
-  Json Finish(Crew::Order order) {
+  OrderedJson Finish(Crew::Order order) {
     crew_->Give(order);
     return AwaitDone("order");
   }
 
-  Json AwaitDone(const char* what) {
+  OrderedJson AwaitDone(const char* what) {
     const bool done = crew_->AwaitDone(kOrderSeconds);
-    Json report = Report();
+    OrderedJson report = Report();
     if (!done) report["error"] = std::string("the ") + what + " is not done in time";
     return report;
   }
 
-  Json Report() {
-    Json report;
+  OrderedJson Report() {
+    OrderedJson report;
     uint64_t total = 0;
     for (size_t i = 0; i < kOperations; ++i) {
       report["by_operation"][OperationName(static_cast<Operation>(i))] = counts_[i].load();
@@ -148,7 +148,7 @@ class SyntheticVm {
     report["operations"] = total;
     report["wrong"] = mistakes_.wrong();
     report["failed"] = mistakes_.failed();
-    report["stuck"] = Json::array();
+    report["stuck"] = OrderedJson::array();
     for (const Crew::Stuck& stuck : crew_->StuckFor(kStuckNs))
       report["stuck"].push_back(stuck.what);
     report["longest_ms"] = crew_->LongestNs() / kNsPerMs;

@@ -14,7 +14,6 @@ namespace {
 constexpr size_t kMostDirectReadSlices = 16;
 constexpr size_t kMostDirectWriteSlices = 4;
 constexpr size_t kMostRingSlices = 4;
-constexpr uint32_t kPageSectors = kPageBytes / kSectorBytes;
 
 off_t OffsetOf(uint64_t sector) {
   return static_cast<off_t>(sector) * static_cast<off_t>(kSectorBytes);

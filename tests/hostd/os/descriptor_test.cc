@@ -14,19 +14,14 @@
 
 #include "hostd/base/unique_fd.h"
 #include "hostd/base/units.h"
+#include "tests/hostd/os/memfd.h"
 #include "tests/hostd/os/temporary_folder.h"
 
 namespace ebb {
 namespace {
 
-UniqueFd MakeMemfd(uint64_t bytes) {
-  UniqueFd fd(memfd_create("ebb-test", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  EXPECT_EQ(ftruncate(fd.get(), static_cast<off_t>(bytes)), 0);
-  return fd;
-}
-
 TEST(InspectMemfd, SaysSizeFileAndPages) {
-  const UniqueFd fd = MakeMemfd(3 * kPageBytes);
+  const UniqueFd fd = MakeMemfd(3);
   struct stat expected;
   ASSERT_EQ(fstat(fd.get(), &expected), 0);
   const auto info = InspectMemfd(fd.get());
@@ -37,13 +32,13 @@ TEST(InspectMemfd, SaysSizeFileAndPages) {
 }
 
 TEST(InspectMemfd, TwoMemfdsAreTwoFiles) {
-  const UniqueFd first = MakeMemfd(kPageBytes);
-  const UniqueFd second = MakeMemfd(kPageBytes);
+  const UniqueFd first = MakeMemfd(1);
+  const UniqueFd second = MakeMemfd(1);
   EXPECT_NE(InspectMemfd(first.get())->file, InspectMemfd(second.get())->file);
 }
 
 TEST(InspectMemfd, MemfdOpenForReadingOnlyIsRefused) {
-  const UniqueFd fd = MakeMemfd(kPageBytes);
+  const UniqueFd fd = MakeMemfd(1);
   const UniqueFd read_only(
       open(("/proc/self/fd/" + std::to_string(fd.get())).c_str(), O_RDONLY | O_CLOEXEC));
   const auto info = InspectMemfd(read_only.get());
@@ -53,7 +48,7 @@ TEST(InspectMemfd, MemfdOpenForReadingOnlyIsRefused) {
 
 TEST(InspectMemfd, MemfdSealedAgainstWritingIsRefused) {
   for (const int seal : {F_SEAL_WRITE, F_SEAL_FUTURE_WRITE}) {
-    const UniqueFd fd = MakeMemfd(kPageBytes);
+    const UniqueFd fd = MakeMemfd(1, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     ASSERT_EQ(fcntl(fd.get(), F_ADD_SEALS, seal), 0);
     const auto info = InspectMemfd(fd.get());
     ASSERT_FALSE(info.ok());
@@ -62,7 +57,7 @@ TEST(InspectMemfd, MemfdSealedAgainstWritingIsRefused) {
 }
 
 TEST(InspectMemfd, MemfdSealedAgainstResizingIsFine) {
-  const UniqueFd fd = MakeMemfd(kPageBytes);
+  const UniqueFd fd = MakeMemfd(1, MFD_CLOEXEC | MFD_ALLOW_SEALING);
   ASSERT_EQ(fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL), 0);
   EXPECT_TRUE(InspectMemfd(fd.get()).ok());
 }
@@ -90,7 +85,7 @@ TEST(CheckIsUserfaultfd, UserfaultfdPasses) {
 
 TEST(CheckIsUserfaultfd, AnythingElseIsRefused) {
   const UniqueFd event(eventfd(0, EFD_CLOEXEC));
-  const UniqueFd memfd = MakeMemfd(kPageBytes);
+  const UniqueFd memfd = MakeMemfd(1);
   for (const int fd : {event.get(), memfd.get(), -1, 9999}) {
     EXPECT_FALSE(CheckIsUserfaultfd(fd).ok());
   }

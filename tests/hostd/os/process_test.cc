@@ -14,22 +14,11 @@
 
 #include "hostd/os/wake_event.h"
 #include "tests/hostd/os/child_process.h"
+#include "tests/hostd/os/memfd.h"
 #include "tests/hostd/os/temporary_folder.h"
 
 namespace ebb {
 namespace {
-
-FileId FileOf(int fd) {
-  struct stat info;
-  EXPECT_EQ(fstat(fd, &info), 0);
-  return {info.st_dev, info.st_ino};
-}
-
-UniqueFd MakeMemfd(uint64_t pages) {
-  UniqueFd fd(memfd_create("ebb-test", MFD_CLOEXEC));
-  EXPECT_EQ(ftruncate(fd.get(), static_cast<off_t>(PagesToBytes(pages))), 0);
-  return fd;
-}
 
 void* Map(int fd, uint64_t pages, int protection, int flags, uint64_t first_page = 0) {
   return mmap(nullptr, PagesToBytes(pages), protection, flags, fd,

@@ -12,7 +12,7 @@ namespace ebb {
 namespace {
 
 constexpr uint64_t kMaxHandle = (uint64_t{1} << 36) - 1;
-constexpr uint32_t kMaxGeneration = 127;
+constexpr uint32_t kLastGeneration = 127;
 
 // Values of layout version 1: a later ebbd reads records that an earlier one has written.
 TEST(SwapLocation, LayoutHasGoldenValues) {
@@ -29,10 +29,10 @@ TEST(SwapLocation, FreshRecordIsFree) { EXPECT_EQ(SwapLocation().tier(), TierKin
 
 TEST(SwapLocation, SameFilledKeepsAnyValue) {
   for (const uint32_t value : {0u, 1u, 0x80000000u, 0xffffffffu, 0x01020304u}) {
-    const SwapLocation location = SwapLocation::SameFilled(value).WithGeneration(kMaxGeneration);
+    const SwapLocation location = SwapLocation::SameFilled(value).WithGeneration(kLastGeneration);
     EXPECT_EQ(location.tier(), TierKind::kSameFilled);
     EXPECT_EQ(location.same_filled_value(), value);
-    EXPECT_EQ(location.generation(), kMaxGeneration);
+    EXPECT_EQ(location.generation(), kLastGeneration);
   }
 }
 
@@ -40,7 +40,7 @@ TEST(SwapLocation, PoolFieldsKeepTheirExtremesTogether) {
   for (const uint64_t handle : {uint64_t{0}, uint64_t{1}, kMaxHandle}) {
     for (const uint32_t length : {1u, 4095u, 4096u}) {
       for (const Codec codec : {Codec::kRaw, Codec::kLz4}) {
-        for (const uint32_t generation : {0u, 1u, kMaxGeneration}) {
+        for (const uint32_t generation : {0u, 1u, kLastGeneration}) {
           const SwapLocation location =
               SwapLocation::InPool(codec, length, {handle}).WithGeneration(generation);
           EXPECT_EQ(location.tier(), TierKind::kPool);
@@ -56,12 +56,12 @@ TEST(SwapLocation, PoolFieldsKeepTheirExtremesTogether) {
 
 TEST(SwapLocation, GenerationWrapsWithoutTouchingItsNeighbours) {
   const SwapLocation location = SwapLocation::InPool(Codec::kLz4, 4096, {1});
-  const SwapLocation wrapped = location.WithGeneration(kMaxGeneration + 1);
+  const SwapLocation wrapped = location.WithGeneration(kLastGeneration + 1);
   EXPECT_EQ(wrapped, location) << "128 is 0 again";
 }
 
 TEST(SwapLocation, GenerationReplacesAnEarlierOne) {
-  const SwapLocation location = SwapLocation::SameFilled(5).WithGeneration(kMaxGeneration);
+  const SwapLocation location = SwapLocation::SameFilled(5).WithGeneration(kLastGeneration);
   EXPECT_EQ(location.WithGeneration(2).generation(), 2u);
   EXPECT_EQ(location.WithGeneration(2).same_filled_value(), 5u);
 }

@@ -6,11 +6,11 @@
 namespace ebb {
 namespace {
 
-constexpr uint64_t kLimit = BytesToPages(1024 * kMiB);
-constexpr uint64_t kSlack = 4096;  // of that limit
-
 class ResidencyTest : public testing::Test {
  protected:
+  static constexpr uint64_t kLimit = BytesToPages(1024 * kMiB);
+  static constexpr uint64_t kSlack = 4096;  // of that limit
+
   Residency residency_;
 };
 

@@ -18,21 +18,16 @@
 
 #include "absl/strings/match.h"
 #include "tests/hostd/os/child_process.h"
+#include "tests/hostd/os/memfd.h"
 
 namespace ebb {
 namespace {
 
-constexpr uint64_t kPages = 16;
-
-FileId FileOf(int fd) {
-  struct stat info;
-  EXPECT_EQ(fstat(fd, &info), 0);
-  return {info.st_dev, info.st_ino};
-}
-
 // A process that maps RAM memfds as a QEMU does, at addresses the test chose.
 class AttachCheckTest : public testing::Test {
  protected:
+  static constexpr uint64_t kPages = 16;
+
   void SetUp() override {
     AddMemfd();
     // Addresses that are free in every child, too.

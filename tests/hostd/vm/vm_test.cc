@@ -12,11 +12,11 @@
 namespace ebb {
 namespace {
 
-constexpr uint64_t kPages = BytesToPages(64 * kMiB);
-constexpr uint64_t kHalf = 32 * kMiB;
-
 class VmTest : public testing::Test {
  protected:
+  static constexpr uint64_t kPages = BytesToPages(64 * kMiB);
+  static constexpr uint64_t kHalf = 32 * kMiB;
+
   void ExpectGuestReads(uint64_t page) {
     const auto thread = running_.memory->StartRead({page});
     ASSERT_TRUE(WaitUntil([&] { return !running_.memory->Blocked(thread); })) << page;
