@@ -5,6 +5,7 @@
 
 #include "hostd/base/units.h"
 #include "hostd/swap/io_barrier.h"
+#include "tests/explorer/actor.h"
 #include "tests/explorer/seen.h"
 
 namespace ebb::explorer {
@@ -13,14 +14,18 @@ namespace ebb::explorer {
 // things always looks the same. The explorer starts and completes it.
 class ExploredBarrier : public IoBarrier {
  public:
-  explicit ExploredBarrier(int most) : left_(most) {}
+  ExploredBarrier(int most, bool wanted) : left_(most), wanted_(wanted) {}
 
-  int64_t NowNs() override { return started_; }
+  int64_t NowNs() override {
+    EbbdThread::Current()->See(Seen::Value(static_cast<uint64_t>(started_)));
+    return started_;
+  }
   int64_t SafeBeforeNs(int64_t) override { return safe_before_; }
   void Request(bool) override { wanted_ = left_ > 0; }
   int64_t IntervalNs() override { return 10 * kNsPerS; }
   IoBarrierStatus Status() override { return {}; }
 
+  int64_t started() const { return started_; }
   bool CanBeWanted() const { return left_ > 0 && !wanted_ && !running_; }
   bool CanStart() const { return wanted_ && !running_; }
   bool running() const { return running_; }
@@ -49,7 +54,7 @@ class ExploredBarrier : public IoBarrier {
   int64_t started_ = 0;
   int64_t safe_before_ = 0;
   bool running_ = false;
-  bool wanted_ = false;
+  bool wanted_;
 };
 
 }  // namespace ebb::explorer

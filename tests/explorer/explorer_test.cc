@@ -28,11 +28,61 @@ void ExpectRight(const Scenario& scenario, uint64_t least_states) {
               exploration.steps, exploration.ends, exploration.deepest, exploration.seconds);
 }
 
+std::string NameOf(const testing::TestParamInfo<Cast>& cast) { return cast.param.name; }
+
+// Casts that have more orders than can be tried: as many at random as there is time for.
+class ExplorerWalkTest : public testing::TestWithParam<Cast> {};
+
+TEST_P(ExplorerWalkTest, RandomOrdersAreRight) {
+  const char* given_seed = std::getenv("EBB_EXPLORER_SEED");
+  const char* given_seconds = std::getenv("EBB_EXPLORER_SECONDS");
+  const uint64_t seed =
+      given_seed != nullptr ? std::strtoull(given_seed, nullptr, 10) : std::random_device()();
+  const double seconds = given_seconds != nullptr ? std::atof(given_seconds) : 5;
+  std::printf("EBB_EXPLORER_SEED=%lu\n", seed);
+  const Exploration exploration = WalkAtRandom(GetParam().scenario, seed, seconds);
+  EXPECT_EQ(exploration.wrong, "");
+  EXPECT_GT(exploration.ends, 100u);
+  std::printf("%lu walks, %lu steps, %lu steps long at most\n", exploration.ends, exploration.steps,
+              exploration.deepest);
+}
+
+constexpr Scenario kEverything = {.readers = 2,
+                                  .writers = 2,
+                                  .devices = 1,
+                                  .discards = 1,
+                                  .signals = 1,
+                                  .reclaimers = 2,
+                                  .passes = 6,
+                                  .barriers = 3,
+                                  .zaps = 1,
+                                  .prefetchers = 1,
+                                  .refused_fills = 1,
+                                  .failed_punches = 1,
+                                  .lost_protections = 1};
+
+Scenario EverythingAndMover() {
+  Scenario scenario = kEverything;
+  scenario.has_mover = true;
+  return scenario;
+}
+
+Scenario EverythingOnTwoPages() {
+  Scenario scenario = kEverything;
+  scenario.pages = 2;
+  scenario.qemu_exits = true;
+  return scenario;
+}
+
+INSTANTIATE_TEST_SUITE_P(FullCast, ExplorerWalkTest,
+                         testing::Values(Cast{"OnePage", EverythingAndMover()},
+                                         Cast{"TwoPages", EverythingOnTwoPages()}),
+                         NameOf);
+
+// Casts small enough to try every order.
 class ExplorerTest : public testing::TestWithParam<Cast> {};
 
 TEST_P(ExplorerTest, EveryOrderIsRight) { ExpectRight(GetParam().scenario, 100); }
-
-std::string NameOf(const testing::TestParamInfo<Cast>& cast) { return cast.param.name; }
 
 INSTANTIATE_TEST_SUITE_P(
     OnePage, ExplorerTest,
@@ -43,6 +93,7 @@ INSTANTIATE_TEST_SUITE_P(
         Cast{"TwoWriters", {.writers = 2, .reclaimers = 1}},
         Cast{"ReaderAndDevice", {.readers = 1, .devices = 1, .reclaimers = 1}},
         Cast{"DeviceAndEagerReclaim", {.devices = 1, .reclaimers = 1, .passes = 5, .eager = true}},
+        Cast{"DeviceAndZap", {.devices = 1, .reclaimers = 1, .barrier_wanted = true, .zaps = 1}},
         Cast{"WriterAndDevice", {.writers = 1, .devices = 1, .reclaimers = 1}},
         Cast{"ReaderAndDiscard", {.readers = 1, .discards = 1, .reclaimers = 1}},
         Cast{"WriterAndDiscard", {.writers = 1, .discards = 1, .reclaimers = 1}},
@@ -72,38 +123,6 @@ INSTANTIATE_TEST_SUITE_P(
                     Cast{"Writer", {.pages = 2, .writers = 1, .reclaimers = 1}},
                     Cast{"Discard", {.pages = 2, .discards = 1, .reclaimers = 1}}),
     NameOf);
-
-// All of them at once have more orders than can be tried: as many at random as there is time for.
-TEST(ExplorerFullCast, RandomOrdersAreRight) {
-  const char* given_seed = std::getenv("EBB_EXPLORER_SEED");
-  const char* given_seconds = std::getenv("EBB_EXPLORER_SECONDS");
-  const uint64_t seed =
-      given_seed != nullptr ? std::strtoull(given_seed, nullptr, 10) : std::random_device()();
-  const double seconds = given_seconds != nullptr ? std::atof(given_seconds) : 10;
-  std::printf("EBB_EXPLORER_SEED=%lu\n", seed);
-  for (const uint64_t pages : {1, 2}) {
-    const Exploration exploration = WalkAtRandom({.pages = pages,
-                                                  .readers = 2,
-                                                  .writers = 2,
-                                                  .devices = 1,
-                                                  .discards = 1,
-                                                  .signals = 1,
-                                                  .reclaimers = 2,
-                                                  .passes = 6,
-                                                  .barriers = 3,
-                                                  .prefetchers = 1,
-                                                  .qemu_exits = pages == 2,
-                                                  .has_mover = pages == 1,
-                                                  .refused_fills = 1,
-                                                  .failed_punches = 1,
-                                                  .lost_protections = 1},
-                                                 seed, seconds / 2);
-    EXPECT_EQ(exploration.wrong, "");
-    EXPECT_GT(exploration.ends, 100u);
-    std::printf("%lu walks, %lu steps, %lu steps long at most\n", exploration.ends,
-                exploration.steps, exploration.deepest);
-  }
-}
 
 }  // namespace
 }  // namespace ebb::explorer

@@ -211,6 +211,23 @@ class Guest::MainLoop : public Part {
   const std::vector<Device*> devices_;
 };
 
+// The kernel takes a page out of the page table, as its own reclaim does on trial: even one that a
+// device holds, since it looks for such holders later.
+class Guest::Zap : public Part {
+ public:
+  Zap(Guest* guest, int count) : Part(guest, "the kernel zaps the page"), left_(count) {}
+
+  bool CanGoOn() const override { return left_ > 0; }
+  void Step() override {
+    kernel().ZapPtes({{0}, 1});
+    --left_;
+  }
+  uint64_t Fingerprint() const override { return static_cast<uint64_t>(left_); }
+
+ private:
+  int left_;
+};
+
 class Guest::Exit : public Part {
  public:
   explicit Exit(Guest* guest) : Part(guest, "QEMU exits") {}
@@ -285,6 +302,7 @@ std::vector<std::unique_ptr<Actor>> Guest::MakeActors() {
                                              scenario_.failed_punches));
   actors.push_back(std::make_unique<Failure>(this, GuestOp::kWriteProtect, OsResult::kDone,
                                              scenario_.lost_protections));
+  if (scenario_.zaps > 0) actors.push_back(std::make_unique<Zap>(this, scenario_.zaps));
   if (scenario_.qemu_exits) actors.push_back(std::make_unique<Exit>(this));
   return actors;
 }

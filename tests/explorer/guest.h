@@ -40,6 +40,7 @@ class Guest {
   class MainLoop;
   class Exit;
   class Failure;
+  class Zap;
 
   Expectation& Expected(PageIndex page) { return expected_[page.value]; }
 

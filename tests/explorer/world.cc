@@ -172,13 +172,13 @@ struct Reclaimer {
     const Reclaim::Status status = reclaim.status();
     if (passes_left == 0) return false;
     if (status.guarded == 0 || status.cooling + status.ready > 0) return true;
-    return (eager && barrier->NowNs() > seen_start) || barrier->safe_before() > seen_barrier ||
+    return (eager && barrier->started() > seen_start) || barrier->safe_before() > seen_barrier ||
            barrier->CanBeWanted();
   }
   void RunPass() {
     --passes_left;
     seen_barrier = barrier->safe_before();
-    seen_start = barrier->NowNs();
+    seen_start = barrier->started();
     now_ns += kLongNs;
     reclaim.RunPass(now_ns, /*once_target=*/0);
   }
@@ -196,7 +196,7 @@ struct Reclaimer {
       }
     }
     seen->push_back(Seen::Value(barrier->safe_before() > seen_barrier));
-    seen->push_back(Seen::Value(eager && barrier->NowNs() > seen_start));
+    seen->push_back(Seen::Value(eager && barrier->started() > seen_start));
   }
 
   InlineMover mover;
@@ -220,7 +220,7 @@ World::World(const Scenario& scenario)
       state_({words_.data(), records_.data(), &no_pool_memory}, scenario.pages,
              RecordsFor(scenario.pages)),
       likeness_(&state_, scenario.pages, RecordsFor(scenario.pages)),
-      barrier_(scenario.barriers),
+      barrier_(scenario.barriers, scenario.barrier_wanted),
       guest_(scenario, &kernel_, &barrier_) {
   likeness = &likeness_;
   ObserveTestPoints(OnTestPoint);

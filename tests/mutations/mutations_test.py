@@ -24,7 +24,7 @@ PATCHES = Path(__file__).resolve().parent
 EXPLORER = "tests/explorer/explorer_test"
 BUILD_S = 120
 RUN_S = 120
-WALK_S = "4"
+WALK_S = "3"
 SEED = "1"
 
 
@@ -90,9 +90,9 @@ def explore(program: Path) -> tuple[str, str]:
     if result.returncode == 0:
         return "", ""
     # A daemon that ended itself took the test with it.
-    tests = re.findall(r"^\[  FAILED  \] (?:\w+/)?\w+\.(?:EveryOrderIsRight/)?(\w+)",
+    tests = re.findall(r"^\[  FAILED  \] (?:\w+/)?\w+\.(?:\w+/)?(\w+)",
                        result.stdout, re.M) or re.findall(
-                           r"^\[ RUN      \] (?:\w+/)?\w+\.(?:EveryOrderIsRight/)?(\w+)",
+                           r"^\[ RUN      \] (?:\w+/)?\w+\.(?:\w+/)?(\w+)",
                            result.stdout, re.M)[-1:]
     said = re.search(r"Which is: \"(.*?)(?:\\n|\")", result.stdout)
     ended = re.search(r"(?:check failed|CHECK).*", result.stderr)
