@@ -228,6 +228,22 @@ class Guest::Zap : public Part {
   int left_;
 };
 
+// Another process writes to the RAM memfd where there is a hole.
+class Guest::ForeignWrite : public Part {
+ public:
+  ForeignWrite(Guest* guest, int count) : Part(guest, "another process writes"), left_(count) {}
+
+  bool CanGoOn() const override { return left_ > 0 && kernel().Look({0}).hole; }
+  void Step() override {
+    kernel().WriteBehindTheBack({0}, FilledWith(std::byte{0xee}));
+    --left_;
+  }
+  uint64_t Fingerprint() const override { return static_cast<uint64_t>(left_); }
+
+ private:
+  int left_;
+};
+
 class Guest::Exit : public Part {
  public:
   explicit Exit(Guest* guest) : Part(guest, "QEMU exits") {}
@@ -303,6 +319,9 @@ std::vector<std::unique_ptr<Actor>> Guest::MakeActors() {
   actors.push_back(std::make_unique<Failure>(this, GuestOp::kWriteProtect, OsResult::kDone,
                                              scenario_.lost_protections));
   if (scenario_.zaps > 0) actors.push_back(std::make_unique<Zap>(this, scenario_.zaps));
+  if (scenario_.foreign_writes > 0) {
+    actors.push_back(std::make_unique<ForeignWrite>(this, scenario_.foreign_writes));
+  }
   if (scenario_.qemu_exits) actors.push_back(std::make_unique<Exit>(this));
   return actors;
 }

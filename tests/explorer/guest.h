@@ -41,6 +41,7 @@ class Guest {
   class Exit;
   class Failure;
   class Zap;
+  class ForeignWrite;
 
   Expectation& Expected(PageIndex page) { return expected_[page.value]; }
 

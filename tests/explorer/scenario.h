@@ -22,6 +22,7 @@ struct Scenario {
   // One has been asked for already, for pages that were taken back since.
   bool barrier_wanted = false;
   int zaps = 0;             // by the kernel, of page 0
+  int foreign_writes = 0;   // by another process, to page 0 while it is swapped out
   int prefetchers = 0;      // bring a swapped page back without a fault, once
   bool qemu_exits = false;  // at any moment
   bool has_mover = false;   // drops and gives back on a thread of its own, as the daemon does

@@ -372,14 +372,15 @@ std::string World::WrongPage(PageIndex page) {
     case PageState::kDropping:
       return WrongRecord(page, word);
     case PageState::kSwapped:
-      if (!hole && scenario_.failed_punches == 0) {
+      if (!hole && scenario_.failed_punches + scenario_.foreign_writes == 0) {
         return absl::StrFormat("page %d is Swapped and there", page.value);
       }
       return WrongRecord(page, word);
     case PageState::kSwappingIn:
-      if (hole) return WrongRecord(page, word);
+      if (hole || scenario_.foreign_writes > 0) return WrongRecord(page, word);
       break;
     case PageState::kLost:
+      if (scenario_.foreign_writes > 0) return WrongRecord(page, word);
       return absl::StrFormat("page %d is lost", page.value);
     default:
       break;
