@@ -110,8 +110,13 @@ INSTANTIATE_TEST_SUITE_P(
         Cast{"PrefetchAndForeignWrite",
              {.reclaimers = 1, .zaps = 2, .foreign_writes = 1, .prefetchers = 1}},
         Cast{"ReaderPrefetchAndExit",
-             {.readers = 1, .reclaimers = 1, .prefetchers = 1, .qemu_exits = true}},
-        // From here on it takes seconds.
+             {.readers = 1, .reclaimers = 1, .prefetchers = 1, .qemu_exits = true}}),
+    NameOf);
+
+// A second or more for each. Not under sanitizers: a run leaves its memory behind there.
+INSTANTIATE_TEST_SUITE_P(
+    OnePageInSeconds, ExplorerTest,
+    testing::Values(
         Cast{"TwoReadersAndWriter", {.readers = 2, .writers = 1, .reclaimers = 1}},
         Cast{"TwoWriters", {.writers = 2, .reclaimers = 1}},
         Cast{"WriterAndDevice", {.writers = 1, .devices = 1, .reclaimers = 1}},

@@ -5,9 +5,10 @@
 #include <cstdlib>
 #include <new>
 
+#include "absl/base/config.h"
 #include "hostd/base/check.h"
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if !defined(ABSL_HAVE_ADDRESS_SANITIZER) && !defined(ABSL_HAVE_THREAD_SANITIZER)
 
 namespace {
 
@@ -55,7 +56,7 @@ OutsideArena::~OutsideArena() { arena_open = was_open_; }
 
 #else
 
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(ABSL_HAVE_ADDRESS_SANITIZER)
 // A run that is given up leaves behind what its fibers hold.
 extern "C" const char* __asan_default_options();
 extern "C" const char* __asan_default_options() { return "detect_leaks=0"; }

@@ -12,7 +12,7 @@ namespace ebb {
 
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(GuestMemoryContract);
 
-using Kind = FaultMessage::Kind;
+using FaultKind = FaultMessage::Kind;
 constexpr std::byte kOld{0x11};
 constexpr std::byte kNew{0x22};
 
@@ -57,7 +57,7 @@ void GuestMemoryContract::WaitUntilMapChanges(PageIndex page) {
   ASSERT_EQ(result, OsResult::kRetry);
 }
 
-void GuestMemoryContract::ExpectMessage(Kind kind, PageIndex page) {
+void GuestMemoryContract::ExpectMessage(FaultKind kind, PageIndex page) {
   const GuestMessage message = bench_->NextMessage();
   EXPECT_EQ(message.kind, kind);
   EXPECT_EQ(message.range, (PageRange{page, 1}));
@@ -73,7 +73,7 @@ TEST_P(GuestMemoryContract, UnregisteredHoleIsTouchedWithoutAMessage) {
 TEST_P(GuestMemoryContract, RegisteredHoleRaisesMissingUntilItIsFilled) {
   RegisterAll();
   const size_t thread = bench_->StartRead({3});
-  ExpectMessage(Kind::kMissing, {3});
+  ExpectMessage(FaultKind::kMissing, {3});
   EXPECT_EQ(memory().Fill({3}, FilledWith(kNew).data()), OsResult::kDone);
   ASSERT_TRUE(bench_->Finishes(thread));
   EXPECT_EQ(bench_->ByteRead(thread), kNew);
@@ -111,7 +111,7 @@ TEST_P(GuestMemoryContract, ProtectedPageCanBeReadAndItsWriterWaits) {
   EXPECT_TRUE(Pte({3}).write_protected);
   EXPECT_TRUE(bench_->Finishes(bench_->StartRead({3})));
   const size_t writer = bench_->StartWrite({3}, kNew);
-  ExpectMessage(Kind::kWriteProtect, {3});
+  ExpectMessage(FaultKind::kWriteProtect, {3});
   EXPECT_EQ(FirstByte({3}), kOld);
   EXPECT_EQ(memory().Unprotect({3}), OsResult::kDone);
   ASSERT_TRUE(bench_->Finishes(writer));
@@ -129,7 +129,7 @@ TEST_P(GuestMemoryContract, ProtectionSurvivesAZapAndAReadThatMapsThePageAgain) 
   EXPECT_TRUE(Pte({3}).present);
   EXPECT_TRUE(Pte({3}).write_protected);
   const size_t writer = bench_->StartWrite({3}, kNew);
-  ExpectMessage(Kind::kWriteProtect, {3});
+  ExpectMessage(FaultKind::kWriteProtect, {3});
   memory().Unprotect({3});
   EXPECT_TRUE(bench_->Finishes(writer));
 }
@@ -142,7 +142,7 @@ TEST_P(GuestMemoryContract, ZappedPageCanBeProtectedWithoutMappingIt) {
   EXPECT_FALSE(Pte({3}).present);
   EXPECT_TRUE(Pte({3}).write_protected);
   const size_t writer = bench_->StartWrite({3}, kNew);
-  ExpectMessage(Kind::kWriteProtect, {3});
+  ExpectMessage(FaultKind::kWriteProtect, {3});
   memory().Unprotect({3});
   EXPECT_TRUE(bench_->Finishes(writer));
 }
@@ -156,7 +156,7 @@ TEST_P(GuestMemoryContract, PunchMakesAHoleKeepsTheMarkerAndRaisesMissingEvenFor
   EXPECT_FALSE(Pte({3}).present);
   EXPECT_TRUE(Pte({3}).write_protected);
   const size_t writer = bench_->StartWrite({3}, kNew);
-  ExpectMessage(Kind::kMissing, {3});
+  ExpectMessage(FaultKind::kMissing, {3});
   memory().Fill({3}, FilledWith(kOld).data());
   EXPECT_TRUE(bench_->Finishes(writer));
 }
@@ -188,11 +188,11 @@ TEST_P(GuestMemoryContract, PunchWakesNobodyAndAWakeMakesTheWriterFaultAnew) {
   RegisterAll();
   memory().WriteProtect({{3}, 1});
   const size_t writer = bench_->StartWrite({3}, kNew);
-  ExpectMessage(Kind::kWriteProtect, {3});
+  ExpectMessage(FaultKind::kWriteProtect, {3});
   ASSERT_EQ(memory().Punch({{3}, 1}), OsResult::kDone);
   EXPECT_TRUE(bench_->StaysBlocked(writer));
   ASSERT_EQ(memory().Wake({{3}, 1}), OsResult::kDone);
-  ExpectMessage(Kind::kMissing, {3});
+  ExpectMessage(FaultKind::kMissing, {3});
   memory().Fill({3}, FilledWith(kOld).data());
   EXPECT_TRUE(bench_->Finishes(writer));
 }
@@ -202,7 +202,7 @@ TEST_P(GuestMemoryContract, FillOfAPageThatIsThereChangesNothingAndWakesNobody) 
   RegisterAll();
   memory().WriteProtect({{3}, 1});
   const size_t writer = bench_->StartWrite({3}, kNew);
-  ExpectMessage(Kind::kWriteProtect, {3});
+  ExpectMessage(FaultKind::kWriteProtect, {3});
   EXPECT_EQ(memory().Fill({3}, FilledWith(std::byte{0x99}).data()), OsResult::kExists);
   EXPECT_TRUE(bench_->StaysBlocked(writer));
   EXPECT_EQ(FirstByte({3}), kOld);
@@ -235,7 +235,7 @@ TEST_P(GuestMemoryContract, FillZeroStopsAtTheFirstPageThatIsThere) {
 TEST_P(GuestMemoryContract, FillZeroWakesWhoWaitsForAnyOfItsPages) {
   RegisterAll();
   const size_t thread = bench_->StartRead({6});
-  ExpectMessage(Kind::kMissing, {6});
+  ExpectMessage(FaultKind::kMissing, {6});
   uint64_t filled = 0;
   EXPECT_EQ(memory().FillZero({{4}, 4}, &filled), OsResult::kDone);
   EXPECT_EQ(filled, 4u);
@@ -246,9 +246,9 @@ TEST_P(GuestMemoryContract, FillZeroWakesWhoWaitsForAnyOfItsPages) {
 TEST_P(GuestMemoryContract, UnprotectOfAHoleWakesItsWaiterToFaultAnew) {
   RegisterAll();
   const size_t thread = bench_->StartRead({3});
-  ExpectMessage(Kind::kMissing, {3});
+  ExpectMessage(FaultKind::kMissing, {3});
   EXPECT_EQ(memory().Unprotect({3}), OsResult::kDone);
-  ExpectMessage(Kind::kMissing, {3});
+  ExpectMessage(FaultKind::kMissing, {3});
   memory().Fill({3}, FilledWith(kNew).data());
   EXPECT_TRUE(bench_->Finishes(thread));
 }
@@ -267,7 +267,7 @@ TEST_P(GuestMemoryContract, UnregisteringWakesWaitersAndTakesProtectionOff) {
   RegisterAll();
   memory().WriteProtect({{3}, 1});
   const size_t writer = bench_->StartWrite({3}, kNew);
-  ExpectMessage(Kind::kWriteProtect, {3});
+  ExpectMessage(FaultKind::kWriteProtect, {3});
   EXPECT_EQ(memory().Unregister({{0}, GuestBench::kPages}), OsResult::kDone);
   EXPECT_TRUE(bench_->Finishes(writer));
   EXPECT_FALSE(Pte({3}).write_protected);
@@ -280,7 +280,7 @@ TEST_P(GuestMemoryContract, DiscardTellsItsRangeAndHoldsFillsUpUntilItIsRead) {
   ASSERT_TRUE(bench_->WaitForMessages());
   const size_t balloon = bench_->StartDiscard({{2}, 3});
   WaitUntilMapChanges({9});
-  ExpectMessage(Kind::kMissing, {12});
+  ExpectMessage(FaultKind::kMissing, {12});
   EXPECT_EQ(memory().Fill({12}, FilledWith(kNew).data()), OsResult::kRetry);
   EXPECT_EQ(memory().Unprotect({9}), OsResult::kRetry);
   uint64_t filled = 0;
@@ -289,7 +289,7 @@ TEST_P(GuestMemoryContract, DiscardTellsItsRangeAndHoldsFillsUpUntilItIsRead) {
   EXPECT_EQ(memory().Wake({{13}, 1}), OsResult::kDone);
 
   const GuestMessage remove = bench_->NextMessage();
-  EXPECT_EQ(remove.kind, Kind::kRemove);
+  EXPECT_EQ(remove.kind, FaultKind::kRemove);
   EXPECT_EQ(remove.range, (PageRange{{2}, 3}));
   EXPECT_TRUE(bench_->Finishes(balloon)) << "it waited for nothing but the read";
   EXPECT_EQ(memory().Fill({12}, FilledWith(kNew).data()), OsResult::kDone);
