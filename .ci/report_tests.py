@@ -111,9 +111,9 @@ def count_run(counts, build_dir, suite):
     with open(log + ".json", encoding="utf-8") as lines:
         programs = {(program := json.loads(line))["name"]: program for line in lines}
     cases = cases_by_program(junit, programs)
-    sanitized = " (sanitizers)" if build_dir.endswith("asan") else ""
+    kind = re.search(r"-(asan|tsan|waits)$", build_dir)
     for name, program in programs.items():
-        label = f"{suite}/{name.split(' / ')[-1]}{sanitized}"
+        label = f"{suite}/{name.split(' / ')[-1]}{f" ({kind[1]})" if kind else ""}"
         count_program(counts, label, program, cases[name], log + ".txt")
 
 
@@ -127,9 +127,8 @@ def main():
     counts = Counts()
     for run in options.runs:
         count_run(counts, *run.rsplit("/", 1))
-    runs_of_tests = {"tests-" + run.rsplit("/", 1)[1] for run in options.runs}
     for step in options.failed_steps.split():
-        if step not in runs_of_tests:  # those are counted above
+        if not step.startswith("tests-"):  # those are counted above
             counts.failed.append((f"step {step}", "failed", f"{options.step_logs}/{step}.log"))
 
     if counts.skipped:

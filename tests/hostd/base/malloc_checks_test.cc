@@ -9,18 +9,12 @@
 #include <thread>
 #include <vector>
 
-#include "hostd/base/wait_checks.h"
+#include "tests/hostd/base/on_fault_path.h"
 
 namespace ebb {
 namespace {
 
 void* volatile kept;  // so that no allocation is optimized away
-
-template <typename Action>
-void OnFaultPath(Action action) {
-  const FaultPath fault_path;
-  action();
-}
 
 TEST(MallocChecks, MemoryIsWhatItWas) {
   std::unique_ptr<char[], decltype(&std::free)> memory(static_cast<char*>(std::calloc(10, 100)),

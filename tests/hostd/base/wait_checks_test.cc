@@ -10,6 +10,7 @@
 #include "hostd/base/check.h"
 #include "hostd/base/log.h"
 #include "hostd/base/mutex.h"
+#include "tests/hostd/base/on_fault_path.h"
 
 namespace ebb {
 namespace {
@@ -18,11 +19,6 @@ namespace {
 template <typename Action>
 void Owning(Action action) {
   NoteOwned("Dropping");
-  action();
-}
-template <typename Action>
-void OnFaultPath(Action action) {
-  const FaultPath fault_path;
   action();
 }
 
