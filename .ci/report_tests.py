@@ -113,7 +113,7 @@ def count_run(counts, build_dir, suite):
     cases = cases_by_program(junit, programs)
     kind = re.search(r"-(asan|tsan|waits)$", build_dir)
     for name, program in programs.items():
-        label = f"{suite}/{name.split(' / ')[-1]}{f" ({kind[1]})" if kind else ""}"
+        label = f"{suite}/{name.split(' / ')[-1]}" + (f" ({kind[1]})" if kind else "")
         count_program(counts, label, program, cases[name], log + ".txt")
 
 

@@ -6,6 +6,7 @@ folder, never installed. The initramfs holds the workload as /init and the few m
 disk needs.
 """
 
+import fcntl
 import gzip
 import lzma
 import re
@@ -62,17 +63,20 @@ class Apt:
 
 
 def fetch_kernel(folder: Path, apt: Apt = Apt()) -> GuestKernel:
-    """Downloads and unpacks the kernel, unless the folder has it from an earlier run."""
+    """Downloads and unpacks the kernel, unless the folder has it from an earlier run. Of two
+    that want it at once the second waits for the first."""
     unpacked = folder / "kernel"
-    if not unpacked.is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        package = _download(folder, apt)
-        # Unpacked beside and renamed: an interrupted run leaves nothing that looks complete.
-        partial = folder / "kernel.partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        _run(["dpkg-deb", "-x", str(package), str(partial)], folder)
-        partial.rename(unpacked)
-        package.unlink()
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not unpacked.is_dir():
+            package = _download(folder, apt)
+            # Unpacked beside and renamed: an interrupted run leaves nothing that looks complete.
+            partial = folder / "kernel.partial"
+            shutil.rmtree(partial, ignore_errors=True)
+            _run(["dpkg-deb", "-x", str(package), str(partial)], folder)
+            partial.rename(unpacked)
+            package.unlink()
     return _locate(unpacked)
 
 
