@@ -24,7 +24,7 @@ PATCHES = Path(__file__).resolve().parent
 EXPLORER = "tests/explorer/explorer_test"
 BUILD_S = 120
 RUN_S = 120
-WALK_S = "3"
+WALK_S = "2"
 SEED = "1"
 
 
