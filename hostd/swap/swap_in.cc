@@ -48,7 +48,11 @@ bool SwapIn::Produce(PageIndex page, PageWord word) {
 }
 
 PageOutcome SwapIn::Deliver(PageIndex page, PageWord word) {
-  switch (memory_->Fill(page, bounce_.data())) {
+  return Settle(page, word, memory_->Fill(page, bounce_.data()));
+}
+
+PageOutcome SwapIn::Settle(PageIndex page, PageWord word, OsResult filled) {
+  switch (filled) {
     case OsResult::kDone:
       return FinishInPlace(page, word);
     case OsResult::kExists:
@@ -85,9 +89,10 @@ PageOutcome SwapIn::FindExisting(PageIndex page, PageWord word) {
                     std::memcmp(existing.data(), bounce_.data(), kPageBytes) == 0;
   if (!same) {
     // Discarded by the guest after Fill found it: what was read is a hole, and nobody's content.
-    // It stays one while the page is ours.
+    // It stays one while the page is ours, so who is there the second time is no guest.
     const bool hole = memory_->NextPresent({page, 1}).count == 0;
-    if (hole) return Undo(page, word, PageOutcome::kRetry);
+    const OsResult filled = hole ? memory_->Fill(page, bounce_.data()) : OsResult::kExists;
+    if (filled != OsResult::kExists) return Settle(page, word, filled);
     return Lose(page, word, "another process wrote to it while it was swapped out");
   }
   // Fill woke nobody; taking protection off does.

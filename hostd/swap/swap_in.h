@@ -25,6 +25,7 @@ class SwapIn {
  private:
   bool Produce(PageIndex page, PageWord word);
   PageOutcome Deliver(PageIndex page, PageWord word);
+  PageOutcome Settle(PageIndex page, PageWord word, OsResult filled);
   PageOutcome FinishInPlace(PageIndex page, PageWord word);
   PageOutcome FindExisting(PageIndex page, PageWord word);
   PageOutcome Undo(PageIndex page, PageWord word, PageOutcome outcome);

@@ -86,7 +86,8 @@ OsResult YieldingMemory::Punch(PageRange run) {
   return OsResult::kDone;
 }
 
-// No step of its own: only a hint at which page to try.
+// No step of its own, which would double the states: to reclaim it is a hint at which page to try,
+// and swap-in asks right after it has read a page that is its own, where a hole stays a hole.
 PageRange YieldingMemory::NextPresent(PageRange range) {
   const PageRange present = [&] {
     const EbbdThread::InKernel in_kernel;

@@ -55,9 +55,16 @@ TEST_F(SwapInTest, PageThatIsDiscardedBeforeItIsComparedIsNotLost) {
   memory_.FailNext(GuestOp::kPunch, OsResult::kFailed);
   SwapOut(3);
   memory_.AfterNext(GuestOp::kFill, [&] { memory_.PunchByGuest({{3}, 1}); });
-  EXPECT_EQ(RunOn(3), PageOutcome::kRetry);
-  EXPECT_EQ(StateOf(3), PageState::kSwapped);
   EXPECT_EQ(RunOn(3), PageOutcome::kServed);
+  EXPECT_EQ(StateOf(3), PageState::kResident);
+}
+
+// As where another process allocated it by fallocate: no data for SEEK_DATA, but there for Fill.
+TEST_F(SwapInTest, HoleThatCannotBeFilledIsHeldWithAReason) {
+  SwapOut(3);
+  memory_.FailNext(GuestOp::kFill, OsResult::kExists, 2);
+  EXPECT_EQ(RunOn(3), PageOutcome::kLost);
+  EXPECT_EQ(StateOf(3), PageState::kLost);
 }
 
 TEST_F(SwapInTest, SameFilledPageComesBack) {
