@@ -6,11 +6,13 @@
 #include <span>
 #include <string>
 
+#include "hostd/base/units.h"
+
 namespace ebb::synthetic {
 
 // The unit in which content and direct I/O are made.
 inline constexpr size_t kSectorBytes = 512;
-inline constexpr uint32_t kPageSectors = 8;
+inline constexpr uint32_t kPageSectors = kPageBytes / kSectorBytes;
 inline constexpr size_t kSectorWords = kSectorBytes / sizeof(uint64_t);
 
 // What a slice of guest memory holds, as a value from which each of its words can be computed
