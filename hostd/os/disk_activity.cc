@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <filesystem>
+#include <optional>
 #include <set>
 #include <sstream>
 
@@ -38,38 +39,40 @@ std::set<std::string> DisksOf(int pid) {
   return disks;
 }
 
-}  // namespace
+struct Requests {
+  uint64_t completed = 0;
+  uint64_t in_flight = 0;
+};
 
-void DiskActivity::Sample(int64_t now_ns) {
-  std::map<std::string, Disk> seen;
-  for (const std::string& name : DisksOf(pid_)) {
-    const std::string folder = "/sys/dev/block/" + name;
-    const auto stat = ReadFile(folder + "/stat");
-    const auto in_flight = ReadFile(folder + "/inflight");
-    if (!stat || !in_flight) continue;  // tmpfs and the like
-    // Documentation/block/stat.rst: read I/Os are the first field, write I/Os the fifth.
-    uint64_t fields[5] = {};
-    std::istringstream stat_stream(*stat);
-    for (uint64_t& field : fields) stat_stream >> field;
-    uint64_t reads = 0;
-    uint64_t writes = 0;
-    std::istringstream(*in_flight) >> reads >> writes;
-
-    Disk disk;
-    disk.completed = fields[0] + fields[4];
-    disk.in_flight = reads + writes;
-    const auto before = disks_.find(name);
-    const bool moved = before == disks_.end() || disk.in_flight == 0 ||
-                       before->second.in_flight == 0 || disk.completed != before->second.completed;
-    disk.moved_ns = moved ? now_ns : before->second.moved_ns;
-    seen[name] = disk;
-  }
-  disks_ = std::move(seen);
+// Nothing for what is no block device: tmpfs and the like.
+std::optional<Requests> RequestsOf(const std::string& folder) {
+  const auto stat = ReadFile(folder + "/stat");
+  const auto in_flight = ReadFile(folder + "/inflight");
+  if (!stat || !in_flight) return std::nullopt;
+  // Documentation/block/stat.rst: of reads the first field, of writes the fifth.
+  uint64_t fields[5] = {};
+  std::istringstream stat_stream(*stat);
+  for (uint64_t& field : fields) stat_stream >> field;
+  uint64_t reads = 0;
+  uint64_t writes = 0;
+  std::istringstream(*in_flight) >> reads >> writes;
+  return Requests{.completed = fields[0] + fields[4], .in_flight = reads + writes};
 }
 
-std::string DiskActivity::StalledFor(int64_t stalled_ns, int64_t now_ns) const {
-  for (const auto& [name, disk] : disks_) {
-    if (disk.in_flight > 0 && now_ns - disk.moved_ns >= stalled_ns) return name;
+}  // namespace
+
+void DiskActivity::Begin() {
+  completed_.clear();
+  for (const std::string& disk : DisksOf(pid_)) {
+    const auto requests = RequestsOf(sys_folder_ + "/" + disk);
+    if (requests) completed_[disk] = requests->completed;
+  }
+}
+
+std::string DiskActivity::Waiting() const {
+  for (const auto& [disk, completed] : completed_) {
+    const auto requests = RequestsOf(sys_folder_ + "/" + disk);
+    if (requests && requests->in_flight > 0 && requests->completed == completed) return disk;
   }
   return "";
 }

@@ -7,30 +7,26 @@
 
 namespace ebb {
 
-// Watches the block devices behind a process's open files for requests that do not get done: a disk
-// with requests in flight that has completed nothing for a while (/sys/dev/block/*/inflight, stat).
-// Filesystems without a block device of their own (network, btrfs) are not
-// seen. Not thread-safe.
+// Tells whether the block devices behind a process's open files still complete requests, so that
+// nobody starts to wait for a disk that does not (/sys/dev/block/*/inflight, stat). Filesystems
+// without a block device of their own (network, btrfs) are not seen. Not thread-safe.
 class DiskActivity {
  public:
-  explicit DiskActivity(int pid) : pid_(pid) {}
+  // `sys_folder` has a folder MAJOR:MINOR for each block device; tests bring their own.
+  explicit DiskActivity(int pid, std::string sys_folder = "/sys/dev/block")
+      : pid_(pid), sys_folder_(std::move(sys_folder)) {}
 
-  // Looks at the disks; the answer is about what happened since earlier calls. Call it about once a
-  // second: it reads a few files of /proc and /sys.
-  void Sample(int64_t now_ns);
+  // Begins a look: finds the disks, and what they have completed by now. Reads /proc/PID/fd.
+  void Begin();
 
-  // "8:0" of a disk that has had requests in flight and completed none for `stalled_ns`, or empty.
-  std::string StalledFor(int64_t stalled_ns, int64_t now_ns) const;
+  // "8:0" of a disk that has requests in flight and has completed none since Begin(), or empty. A
+  // disk that works completes one within milliseconds. Reads two files of each disk.
+  std::string Waiting() const;
 
  private:
-  struct Disk {
-    uint64_t completed = 0;
-    uint64_t in_flight = 0;
-    int64_t moved_ns = 0;  // when it was last idle or seen to complete something
-  };
-
   const int pid_;
-  std::map<std::string, Disk> disks_;  // by MAJOR:MINOR
+  const std::string sys_folder_;
+  std::map<std::string, uint64_t> completed_;  // by MAJOR:MINOR, at Begin()
 };
 
 }  // namespace ebb

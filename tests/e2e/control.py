@@ -44,6 +44,10 @@ class Control:
     def set_limit(self, name: str, limit_bytes: int) -> None:
         self._request("PUT", f"/v1/vms/{name}/limit", {"bytes": limit_bytes})
 
+    def swap_out(self, name: str, to_bytes: int) -> None:
+        """Asks for so few resident bytes, once; returns at once."""
+        self._request("POST", f"/v1/vms/{name}/swap-out", {"to_bytes": to_bytes})
+
     def _request(self, method: str, url: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         connection = _Connection(self._path)
         try:

@@ -27,7 +27,8 @@ def sample(time: float, resident: int = 250 * MIB, pool: int = 270 * MIB) -> Sam
 def report(phase: str = "running", used: int = 734 * MIB, verified: int = 0,
            wrong: int = 0) -> GuestReport:
     return GuestReport(seconds=12.0, phase=phase, used_bytes=used, filled_bytes=700 * MIB,
-                       verified_bytes=verified, wrong_bytes=wrong, sweeps=3, hot_rewrites=1000)
+                       verified_bytes=verified, wrong_bytes=wrong, sweeps=3,
+                       disk_sweeps=5, hot_rewrites=1000)
 
 
 def vm(**changes: Any) -> dict[str, Any]:

@@ -46,7 +46,8 @@ class GuestReport:
     filled_bytes: int
     verified_bytes: int
     wrong_bytes: int
-    sweeps: int
+    sweeps: int       # of memory
+    disk_sweeps: int  # of all disks together
     hot_rewrites: int
 
 

@@ -14,7 +14,7 @@ from tap import run_unit_tests
 
 REPORT = ('EBB {"seconds": 3.4, "phase": "filling", "used_bytes": 592715776, '
           '"filled_bytes": 549404672, "verified_bytes": 0, "wrong_bytes": 0, "sweeps": 0, '
-          '"hot_rewrites": 0}')
+          '"disk_sweeps": 0, "hot_rewrites": 0}')
 
 
 class ConsoleTest(unittest.TestCase):

@@ -51,7 +51,8 @@ def prepare(arguments: argparse.Namespace, folders: Folders, user: User) -> Prep
     vm = qemu.VmOptions(
         qemu=qemu_program, ram_bytes=arguments.ram, accelerator=chosen, loader=arguments.loader,
         library=folders.stage(library), handover_socket=folders.root / "handover.sock",
-        kernel=image, initramfs=initramfs, disk=disk, guest_parameters=workload.parameters())
+        kernel=image, initramfs=initramfs, disks=(qemu.Disk(disk),),
+        guest_parameters=workload.parameters())
     setting = Setting(
         ram_bytes=arguments.ram, limit_bytes=arguments.limit, fill_bytes=workload.fill_bytes,
         end_s=arguments.seconds, accelerator=chosen.name, accelerator_reason=chosen.reason,

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: MIT
 """A stock QEMU, unprivileged and sandboxed, with libebb-qemu.so loaded into it."""
 
+import contextlib
 import grp
-import json
 import pwd
 import re
-import socket
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from accelerator import Accelerator, kvm_group
+from monitor import Monitor, MonitorError
 from process import Child, User
 from sizes import MIB
 
@@ -34,6 +34,20 @@ def version(qemu: str) -> str:
 
 
 @dataclass(frozen=True)
+class Disk:
+    """A virtio-blk device, as QEMU's -drive describes it."""
+    image: Path
+    format: str = "raw"
+    cache: str = "none"      # what libvirt and OpenStack use: O_DIRECT
+    aio: str = "io_uring"
+
+    def arguments(self, index: int) -> list[str]:
+        return ["-drive", f"file={self.image},format={self.format},if=none,id=d{index},"
+                          f"cache={self.cache},aio={self.aio}",
+                "-device", f"virtio-blk-pci,drive=d{index},id=disk{index}"]
+
+
+@dataclass(frozen=True)
 class VmOptions:
     qemu: str
     ram_bytes: int
@@ -43,7 +57,7 @@ class VmOptions:
     handover_socket: Path
     kernel: Path
     initramfs: Path
-    disk: Path
+    disks: tuple[Disk, ...]
     guest_parameters: str
 
 
@@ -51,7 +65,7 @@ class Qemu(Child):
     """`folder` belongs to the user QEMU runs as: its sockets and the serial console's log."""
 
     def __init__(self, options: VmOptions, folder: Path, log: Path, user: User) -> None:
-        self._quit_socket = folder / "quit.sock"
+        self._monitor_socket = folder / "monitor.sock"
         self.console_log = folder / "console.log"
         ebb_qmp = folder / "qmp.sock"
         arguments, environment = _load_library(options, ebb_qmp)
@@ -59,21 +73,20 @@ class Qemu(Child):
                    "-serial", f"file:{self.console_log}",
                    # A QMP socket has one client: the first is ebbd's own, for the I/O barrier.
                    "-qmp", f"unix:{ebb_qmp},server=on,wait=off",
-                   "-qmp", f"unix:{self._quit_socket},server=on,wait=off"]
+                   "-qmp", f"unix:{self._monitor_socket},server=on,wait=off"]
         super().__init__("QEMU", command, log, user, environment)
+
+    def monitor(self) -> Monitor:
+        """For one user at a time."""
+        return Monitor(self._monitor_socket)
 
     def quit(self) -> str | None:
         """Asks QEMU to end; a QEMU that does not listen gets signals."""
-        try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as qmp:
-                qmp.settimeout(QUIT_S)
-                qmp.connect(str(self._quit_socket))
-                for command in ("qmp_capabilities", "quit"):
-                    qmp.sendall(json.dumps({"execute": command}).encode())
-                if self.wait(QUIT_S):
-                    return None
-        except OSError:
-            pass
+        with contextlib.suppress(MonitorError):
+            with self.monitor() as monitor:
+                monitor.execute("quit")
+            if self.wait(QUIT_S):
+                return None
         return self.stop(QUIT_S)
 
 
@@ -87,8 +100,7 @@ def _machine(options: VmOptions) -> list[str]:
         "-smp", "2", "-nodefaults", "-display", "none", "-no-reboot", "-sandbox", SANDBOX,
         "-kernel", str(options.kernel), "-initrd", str(options.initramfs),
         "-append", f"console=ttyS0 quiet panic=-1 {options.guest_parameters}",
-        "-drive", f"file={options.disk},format=raw,if=none,id=d0,cache=none,aio=io_uring",
-        "-device", "virtio-blk-pci,drive=d0"]
+        *(word for index, disk in enumerate(options.disks) for word in disk.arguments(index))]
 
 
 def _load_library(options: VmOptions, qmp: Path) -> tuple[list[str], dict[str, str]]:

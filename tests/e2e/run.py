@@ -18,10 +18,11 @@ from disk_image import DiskImageError
 from folders import Folders
 from guest import is_progress
 from guest_kernel import GuestKernelError
-from live_run import LiveRun, StartError
+from live_run import LiveRun
 from preparation import PreparationError, prepare
 from process import User
 from qemu import unprivileged_user
+from scene import StartError
 from sizes import mib
 from summary import as_json, as_text, failures
 

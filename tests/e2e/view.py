@@ -128,7 +128,7 @@ def _verified(record: Record, rates: Rates) -> list[str]:
     color = _GREEN if report.wrong_bytes == 0 else _RED
     return [
         _row("Verified by the guest", gib(report.verified_bytes),
-             f"{mib(rates.verified_bytes)}/s, {report.sweeps} sweeps over everything"),
+             f"{mib(rates.verified_bytes)}/s, {report.sweeps} sweeps over its memory"),
         _row("Wrong bytes", f"{_BOLD}{color}{report.wrong_bytes:>{_VALUE},}{_PLAIN}"),
     ]
 

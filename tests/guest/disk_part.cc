@@ -18,9 +18,9 @@ constexpr uint64_t kFirstAddress = uint64_t{1} << 40;
 off_t ChunkOffset(uint64_t chunk) { return static_cast<off_t>(chunk * DiskPart::kChunkBytes); }
 
 // The device shows up a moment after its driver is loaded.
-UniqueFd OpenDevice(const char* device) {
+UniqueFd OpenDevice(const std::string& device) {
   for (int tenths = 0; tenths < 100; ++tenths) {
-    UniqueFd fd(open(device, O_RDWR | O_CLOEXEC));
+    UniqueFd fd(open(device.c_str(), O_RDWR | O_CLOEXEC));
     if (fd.valid()) return fd;
     // style-ok(sleep): polls with a deadline; devtmpfs announces nothing
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
@@ -30,11 +30,12 @@ UniqueFd OpenDevice(const char* device) {
 
 }  // namespace
 
-DiskPart::DiskPart(const char* device, uint64_t seed, uint64_t chunks, Progress& progress)
-    : seed_(seed),
+DiskPart::DiskPart(std::string device, uint64_t seed, uint64_t chunks, Progress& progress)
+    : device_name_(std::move(device)),
+      seed_(seed),
       chunks_(chunks),
       progress_(progress),
-      device_(OpenDevice(device)),
+      device_(OpenDevice(device_name_)),
       versions_(chunks * kPagesPerChunk),
       chunk_bytes_(kChunkBytes) {}
 
@@ -59,10 +60,12 @@ void DiskPart::Fill(Pace& pace) {
 
 void DiskPart::Sweep(uint64_t every, uint64_t remainder, Pace& pace) {
   for (uint64_t chunk = 0; chunk < chunks_; ++chunk) {
-    VerifyChunk(chunk, "disk_cached", pace);
+    VerifyChunk(chunk, device_name_ + "_cached");
     RewriteChunk(chunk, every, remainder);
     DropChunk(chunk);
-    VerifyChunk(chunk, "disk", pace);
+    // Here, so that a disk that begins to stall is mostly about to be read.
+    pace.Spend(2 * kPagesPerChunk);
+    VerifyChunk(chunk, device_name_);
   }
 }
 
@@ -73,16 +76,15 @@ void DiskPart::WriteChunk(uint64_t chunk) {
   }
 }
 
-void DiskPart::VerifyChunk(uint64_t chunk, const char* part, Pace& pace) {
+void DiskPart::VerifyChunk(uint64_t chunk, const std::string& part) {
   if (pread(device_.get(), chunk_bytes_.data(), kChunkBytes, ChunkOffset(chunk)) !=
       static_cast<ssize_t>(kChunkBytes)) {
     FailErrno("cannot read from the disk");
   }
   const uint64_t first = chunk * kPagesPerChunk;
   for (uint64_t page = first; page < first + kPagesPerChunk; ++page) {
-    CheckPage(Id(page), At(page), part, progress_);
+    CheckPage(Id(page), At(page), part.c_str(), progress_);
   }
-  pace.Spend(kPagesPerChunk);
 }
 
 void DiskPart::RewriteChunk(uint64_t chunk, uint64_t every, uint64_t remainder) {

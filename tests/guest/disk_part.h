@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "hostd/base/unique_fd.h"
@@ -15,7 +16,7 @@ namespace ebb::guest {
 // write into guest memory by DMA, past the guest's page tables: the way a page is lost most easily.
 class DiskPart {
  public:
-  DiskPart(const char* device, uint64_t seed, uint64_t chunks, Progress& progress);
+  DiskPart(std::string device, uint64_t seed, uint64_t chunks, Progress& progress);
 
   static constexpr uint64_t kChunkBytes = kMiB;
 
@@ -30,12 +31,13 @@ class DiskPart {
   PageId Id(uint64_t page) const;
   std::byte* At(uint64_t page);
   void WriteChunk(uint64_t chunk);
-  void VerifyChunk(uint64_t chunk, const char* part, Pace& pace);
+  void VerifyChunk(uint64_t chunk, const std::string& part);
   void RewriteChunk(uint64_t chunk, uint64_t every, uint64_t remainder);
   void DropChunk(uint64_t chunk);
   // After every chunk: a hundred MiB of writes in flight would make an I/O barrier last seconds.
   void Sync();
 
+  const std::string device_name_;
   const uint64_t seed_;
   const uint64_t chunks_;
   Progress& progress_;

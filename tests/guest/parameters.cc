@@ -11,6 +11,7 @@ namespace ebb::guest {
 namespace {
 
 constexpr std::string_view kPrefix = "ebb.";
+constexpr uint64_t kMaxDisks = 26;  // their names end in one letter
 
 uint64_t ParseNumber(std::string_view name, std::string_view text) {
   uint64_t value = 0;
@@ -29,6 +30,8 @@ void Set(Parameters& parameters, std::string_view name, std::string_view text) {
     parameters.seed = value;
   } else if (name == "fill_mib") {
     parameters.fill_mib = value;
+  } else if (name == "disks") {
+    parameters.disks = value;
   } else if (name == "disk_mib") {
     parameters.disk_mib = value;
   } else if (name == "hot_mib") {
@@ -37,6 +40,8 @@ void Set(Parameters& parameters, std::string_view name, std::string_view text) {
     parameters.fill_mib_s = value;
   } else if (name == "sweep_mib_s") {
     parameters.sweep_mib_s = value;
+  } else if (name == "disk_mib_s") {
+    parameters.disk_mib_s = value;
   } else if (name == "hot_mib_s") {
     parameters.hot_mib_s = value;
   } else {
@@ -48,9 +53,12 @@ void Check(const Parameters& parameters) {
   if (parameters.hot_mib == 0 || parameters.hot_mib >= parameters.fill_mib) {
     Fail("ebb.hot_mib must be at least 1 and less than ebb.fill_mib");
   }
-  if (parameters.fill_mib_s == 0 || parameters.sweep_mib_s == 0 || parameters.hot_mib_s == 0) {
-    Fail("ebb.fill_mib_s, ebb.sweep_mib_s and ebb.hot_mib_s must be at least 1");
+  for (uint64_t rate : {parameters.fill_mib_s, parameters.sweep_mib_s, parameters.disk_mib_s,
+                        parameters.hot_mib_s}) {
+    if (rate == 0) Fail("rates, ebb.*_mib_s, must be at least 1");
   }
+  if (parameters.disks > kMaxDisks) Fail("ebb.disks must be at most 26");
+  if (parameters.disks > 0 && parameters.disk_mib == 0) Fail("ebb.disk_mib must be at least 1");
 }
 
 }  // namespace

@@ -11,10 +11,12 @@ struct Parameters {
   bool probe = false;  // only say that this kernel boots, and power off
   uint64_t seed = 1;
   uint64_t fill_mib = 600;   // anonymous memory
-  uint64_t disk_mib = 100;   // of /dev/vda, through the page cache; 0: no disk
+  uint64_t disks = 1;        // /dev/vda, /dev/vdb, ...: at most 26
+  uint64_t disk_mib = 100;   // of each, through the page cache
   uint64_t hot_mib = 64;     // of fill_mib: read and rewritten all the time
   uint64_t fill_mib_s = 50;  // rates are upper bounds
-  uint64_t sweep_mib_s = 20;
+  uint64_t sweep_mib_s = 16;
+  uint64_t disk_mib_s = 4;  // of each
   uint64_t hot_mib_s = 16;
 };
 

@@ -61,11 +61,11 @@ void ReportProgress(const Progress& progress) {
                           "EBB {\"seconds\": %.1f, \"phase\": \"%s\", \"used_bytes\": %" PRIu64
                           ", \"filled_bytes\": %" PRIu64 ", \"verified_bytes\": %" PRIu64
                           ", \"wrong_bytes\": %" PRIu64 ", \"sweeps\": %" PRIu64
-                          ", \"hot_rewrites\": %" PRIu64 "}\n",
+                          ", \"disk_sweeps\": %" PRIu64 ", \"hot_rewrites\": %" PRIu64 "}\n",
                           SecondsSinceBoot(), progress.running ? "running" : "filling", UsedBytes(),
                           progress.filled_bytes.load(), progress.verified_bytes.load(),
                           progress.wrong_bytes.load(), progress.sweeps.load(),
-                          progress.hot_rewrites.load()));
+                          progress.disk_sweeps.load(), progress.hot_rewrites.load()));
 }
 
 void CheckPage(const PageId& id, const void* page, const char* part, Progress& progress) {

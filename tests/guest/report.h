@@ -20,7 +20,8 @@ struct Progress {
   std::atomic<uint64_t> filled_bytes = 0;
   std::atomic<uint64_t> verified_bytes = 0;
   std::atomic<uint64_t> wrong_bytes = 0;
-  std::atomic<uint64_t> sweeps = 0;
+  std::atomic<uint64_t> sweeps = 0;       // of memory
+  std::atomic<uint64_t> disk_sweeps = 0;  // of all disks together
   std::atomic<uint64_t> hot_rewrites = 0;
 };
 

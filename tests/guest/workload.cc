@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Three threads: the hot part is read and rewritten all the time, a sweep verifies everything else
-// again and again, and once a second the main thread reports.
+// The hot part of memory is read and rewritten all the time, a sweep verifies the rest again and
+// again, and so does one for each disk; once a second the main thread reports.
 #include "tests/guest/workload.h"
 
 #include <sys/sysinfo.h>
@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "tests/guest/disk_part.h"
 #include "tests/guest/memory_part.h"
@@ -19,7 +20,9 @@
 namespace ebb::guest {
 namespace {
 
-constexpr const char* kDevice = "/dev/vda";
+std::string DeviceName(uint64_t disk) {
+  return std::string("/dev/vd") + static_cast<char>('a' + disk);
+}
 
 // What the guest's kernel and this program need beside the pages to fill.
 constexpr uint64_t kSpareMib = 24;
@@ -33,7 +36,8 @@ void CheckMemorySuffices(const Parameters& parameters) {
   struct sysinfo info {};
   sysinfo(&info);
   const uint64_t free_mib = info.freeram * info.mem_unit / kMiB;
-  const uint64_t needed_mib = parameters.fill_mib + parameters.disk_mib + kSpareMib;
+  const uint64_t needed_mib =
+      parameters.fill_mib + parameters.disks * parameters.disk_mib + kSpareMib;
   if (free_mib >= needed_mib) return;
   Fail("the guest has " + std::to_string(free_mib) + " MiB free and needs " +
        std::to_string(needed_mib) + " MiB: give it more memory (--ram)");
@@ -46,9 +50,10 @@ class Workload {
         pages_(BytesToPages(parameters.fill_mib * kMiB)),
         hot_pages_(BytesToPages(parameters.hot_mib * kMiB)),
         memory_(parameters.seed, pages_, progress_) {
-    if (parameters.disk_mib > 0) {
-      disk_ = std::make_unique<DiskPart>(
-          kDevice, parameters.seed, parameters.disk_mib * kMiB / DiskPart::kChunkBytes, progress_);
+    for (uint64_t disk = 0; disk < parameters.disks; ++disk) {
+      disks_.push_back(std::make_unique<DiskPart>(
+          DeviceName(disk), parameters.seed + disk,
+          parameters.disk_mib * kMiB / DiskPart::kChunkBytes, progress_));
     }
   }
 
@@ -65,9 +70,12 @@ class Workload {
   [[noreturn]] void FillThenSweep() {
     Pace fill_pace(parameters_.fill_mib_s);
     memory_.Fill(fill_pace);
-    if (disk_) disk_->Fill(fill_pace);
+    for (const auto& disk : disks_) disk->Fill(fill_pace);
     progress_.running = true;
     std::thread([this] { KeepHot(); }).detach();
+    for (const auto& disk : disks_) {
+      std::thread([this, disk = disk.get()] { SweepForever(*disk); }).detach();
+    }
     SweepForever();
   }
 
@@ -82,10 +90,16 @@ class Workload {
   [[noreturn]] void SweepForever() {
     Pace pace(parameters_.sweep_mib_s);
     for (uint64_t round = 0;; ++round) {
-      const uint64_t remainder = round % kColdRewriteEvery;
-      memory_.Sweep(hot_pages_, pages_, kColdRewriteEvery, remainder, pace);
-      if (disk_) disk_->Sweep(kColdRewriteEvery, remainder, pace);
+      memory_.Sweep(hot_pages_, pages_, kColdRewriteEvery, round % kColdRewriteEvery, pace);
       ++progress_.sweeps;
+    }
+  }
+
+  [[noreturn]] void SweepForever(DiskPart& disk) {
+    Pace pace(parameters_.disk_mib_s);
+    for (uint64_t round = 0;; ++round) {
+      disk.Sweep(kColdRewriteEvery, round % kColdRewriteEvery, pace);
+      ++progress_.disk_sweeps;
     }
   }
 
@@ -94,7 +108,7 @@ class Workload {
   const uint64_t hot_pages_;
   Progress progress_;
   MemoryPart memory_;
-  std::unique_ptr<DiskPart> disk_;
+  std::vector<std::unique_ptr<DiskPart>> disks_;
 };
 
 }  // namespace

@@ -17,11 +17,13 @@ constexpr int64_t kReconnectAfterFloodNs = 60 * kNsPerS;
 // A drain waits for the slowest disk; this long it does not normally take.
 constexpr int64_t kSilenceNs = 10 * kNsPerS;
 constexpr int64_t kSayAgainNs = 60 * kNsPerS;
-// Throttling can be set at any time; a minute of drains past it is tolerable.
-constexpr int64_t kThrottleCheckNs = 60 * kNsPerS;
+// Throttling can be set at any time; a few drains past it are tolerable.
+constexpr int64_t kThrottleCheckNs = 10 * kNsPerS;
 constexpr int64_t kIdleTickNs = kNsPerS;
-constexpr int64_t kDiskSampleNs = kNsPerS / 2;
-// A request that takes longer than this is on a disk in trouble.
+// Often at first, as a disk that works takes no longer. One that completes nothing for longer than
+// kDiskStallNs is in trouble.
+constexpr int64_t kDiskLookNs = 5 * kNsPerMs;
+constexpr int64_t kStalledDiskLookNs = kNsPerS / 4;
 constexpr int64_t kDiskStallNs = kNsPerS;
 
 constexpr char kEmptyTransaction[] = R"({"execute": "transaction", "arguments": {"actions": []}})";
@@ -112,34 +114,42 @@ int64_t QmpBarrier::OnTick(int64_t now_ns) {
     NoteSilence(now_ns);
     return kIdleTickNs;
   }
-  if (now_ns >= next_throttle_check_ns_) {
+  const bool ask = now_ns >= next_throttle_check_ns_;
+  const int64_t wait_ns = ask ? 0 : NsToBarrier(now_ns);
+  if (wait_ns > 0) return std::min(kIdleTickNs, wait_ns);
+  // Asking may wait for the disks, too.
+  if (!DisksWork(now_ns)) return said_stalled_ ? kStalledDiskLookNs : kDiskLookNs;
+  if (ask) {
     next_throttle_check_ns_ = now_ns + kThrottleCheckNs;
     AskThrottling();
-    return kIdleTickNs;
+  } else {
+    StartBarrier();
   }
-  if (now_ns >= next_disk_sample_ns_) {
-    next_disk_sample_ns_ = now_ns + kDiskSampleNs;
-    disk_activity_.Sample(now_ns);
-  }
-  const Wanted wanted = wanted_;
-  if (wanted == Wanted::kNone || use_grace_) return kIdleTickNs;
-  const bool urgent = wanted == Wanted::kUrgent;
-  const int64_t start_ns = schedule_.NextStartNs(urgent);
-  if (now_ns < start_ns) return std::min(kIdleTickNs, start_ns - now_ns);
-  if (!DiskStalls(now_ns)) StartBarrier();
   return kIdleTickNs;
 }
 
-bool QmpBarrier::DiskStalls(int64_t now_ns) {
-  const std::string disk = disk_activity_.StalledFor(kDiskStallNs, now_ns);
-  if (!disk.empty() && !said_stalled_) {
+int64_t QmpBarrier::NsToBarrier(int64_t now_ns) const {
+  const Wanted wanted = wanted_;
+  if (wanted == Wanted::kNone || use_grace_) return kIdleTickNs;
+  return std::max<int64_t>(0, schedule_.NextStartNs(wanted == Wanted::kUrgent) - now_ns);
+}
+
+bool QmpBarrier::DisksWork(int64_t now_ns) {
+  if (disks_looked_at_ns_ == 0) {
+    disks_looked_at_ns_ = now_ns;
+    disk_activity_.Begin();
+  }
+  const std::string disk = disk_activity_.Waiting();
+  const bool stalls = !disk.empty() && now_ns - disks_looked_at_ns_ >= kDiskStallNs;
+  if (stalls && !said_stalled_) {
     LogWarning(
         "vm %s: disk %s has requests in flight and completes nothing; nothing more is swapped "
         "out until it does",
         options_.vm_name, disk);
   }
-  said_stalled_ = !disk.empty();
-  return said_stalled_;
+  if (disk.empty() || stalls) disks_looked_at_ns_ = 0;  // begin anew: disks come and go
+  said_stalled_ = !disk.empty() && (stalls || said_stalled_);
+  return disk.empty();
 }
 
 void QmpBarrier::Reconnect(int64_t now_ns) {

@@ -17,9 +17,9 @@ namespace ebb {
 
 // I/O barriers by QMP: `transaction` without actions, which starts with bdrv_drain_all. That is an
 // implementation detail of QEMU (7.2 to 11.1), so a test guards it. One at a time, on a connection
-// of our own, and none while a disk of the VM stalls: a drain would hold the guest until it
-// answers. A VM with I/O throttling gets none, because a drain lets throttled requests through: for
-// it, and while QMP cannot be reached at all, a grace time takes the barrier's place.
+// of our own, and only when each disk of the VM was just seen to work: a drain holds the guest
+// until the slowest has answered. A VM with I/O throttling gets none, because a drain lets
+// throttled requests through: a grace time takes the barrier's place.
 //
 // The IoBarrier half is thread-safe; the rest belongs to the peers thread.
 class QmpBarrier : public IoBarrier {
@@ -29,9 +29,10 @@ class QmpBarrier : public IoBarrier {
     std::string qmp_path;
     int pid = 0;
     WakeEvent* peers_wake = nullptr;  // wakes the peers thread
+    std::string sys_block_folder = "/sys/dev/block";
   };
   explicit QmpBarrier(Options options)
-      : options_(std::move(options)), disk_activity_(options_.pid) {}
+      : options_(std::move(options)), disk_activity_(options_.pid, options_.sys_block_folder) {}
 
   int64_t SafeBeforeNs(int64_t now_ns) override;
   void Request(bool urgent) override;
@@ -51,7 +52,10 @@ class QmpBarrier : public IoBarrier {
 
   void Reconnect(int64_t now_ns);
   void AskThrottling();
-  bool DiskStalls(int64_t now_ns);
+  // How long until a barrier is due, in ns; 0: it is.
+  int64_t NsToBarrier(int64_t now_ns) const;
+  // Looks at them until all have been seen to work, over as many calls as that takes.
+  bool DisksWork(int64_t now_ns);
   void StartBarrier();
   void FinishBarrier(bool ok, int64_t started_ns);
   void Send(const std::string& command, QmpConnection::Answer answer);
@@ -74,8 +78,8 @@ class QmpBarrier : public IoBarrier {
   std::function<void()> completed_;
   int64_t next_connect_ns_ = 0;
   int64_t next_throttle_check_ns_ = 0;
-  int64_t next_disk_sample_ns_ = 0;
-  int64_t asked_ns_ = 0;  // when the command under way was sent
+  int64_t disks_looked_at_ns_ = 0;  // when the look under way began; 0: there is none
+  int64_t asked_ns_ = 0;            // when the command under way was sent
   bool said_trouble_ = false;
   int64_t said_trouble_ns_ = 0;
   bool said_stalled_ = false;
