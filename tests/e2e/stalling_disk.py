@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import BinaryIO
 
 from process import Child, User
 
@@ -29,13 +30,14 @@ class StallingDisk:
             "--export", f"fuse,id=export,node-name=content,mountpoint={self._mount},writable=on"],
             folder / "storage-daemon.log")
         self._attached = False
+        self._served: BinaryIO | None = None
         try:
             self._wait_for_mount(size)
             # Never with --direct-io: that reads and writes the wrong places of a FUSE export (Linux
-            # 6.18, QEMU 7.2; with no ebbd around). The export does not cache, so requests are held
-            # up all the same.
+            # 6.18, QEMU 7.2; with no ebbd around).
             self.device = Path(self._run("losetup", "--find", "--show", str(self._mount)))
             self._attached = True
+            self._served = self._mount.open("rb")
             status = self.device.stat()
             self._owner = (status.st_uid, status.st_gid)
             os.chown(self.device, user.uid, user.gid)
@@ -49,10 +51,17 @@ class StallingDisk:
             self._attached = False
             os.chown(self.device, *self._owner)
             self._run("losetup", "--detach", str(self.device))  # when it is closed
-            self._run("umount", "--lazy", str(self._mount))
+            self._run("umount", "--lazy", str(self._mount))     # the same
+
+    def has_requests(self) -> bool:
+        inflight = Path(f"/sys/block/{self.device.name}/inflight").read_text()
+        return any(int(count) > 0 for count in inflight.split())
 
     def stall(self) -> None:
         os.kill(self._daemon.pid, signal.SIGSTOP)
+        # What the host has cached would not have to be asked for.
+        assert self._served is not None
+        os.posix_fadvise(self._served.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
     def heal(self) -> None:
         os.kill(self._daemon.pid, signal.SIGCONT)
@@ -60,6 +69,8 @@ class StallingDisk:
     def remove(self) -> None:
         """After whoever had it open has ended."""
         self.heal()
+        if self._served:
+            self._served.close()
         self.release()
         self._daemon.stop(STOP_S)
 
