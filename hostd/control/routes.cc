@@ -86,7 +86,7 @@ bool IsVmName(std::string_view name) {
   return true;
 }
 
-enum class Resource { kStatus, kVms, kVm, kLimit, kSwapOut, kSwapIn };
+enum class Resource { kStatus, kVms, kVm, kLimit, kSwapOut, kSwapIn, kDetach, kAttach };
 
 struct Target {
   Resource resource;
@@ -103,6 +103,8 @@ const char* MethodOf(Resource resource) {
       return "PUT";
     case Resource::kSwapOut:
     case Resource::kSwapIn:
+    case Resource::kDetach:
+    case Resource::kAttach:
       return "POST";
   }
   return "";
@@ -122,6 +124,8 @@ std::optional<Target> ParsePath(std::string_view path) {
   if (action == "limit") return Target{Resource::kLimit, name};
   if (action == "swap-out") return Target{Resource::kSwapOut, name};
   if (action == "swap-in") return Target{Resource::kSwapIn, name};
+  if (action == "detach") return Target{Resource::kDetach, name};
+  if (action == "attach") return Target{Resource::kAttach, name};
   return std::nullopt;
 }
 
@@ -228,6 +232,12 @@ absl::Status Act(Host& host, const Target& target, const std::string& body) {
     case Resource::kSwapIn:
       EBB_RETURN_IF_ERROR(RequireNoBody(body));
       return host.SwapIn(target.vm_name);
+    case Resource::kDetach:
+      EBB_RETURN_IF_ERROR(RequireNoBody(body));
+      return host.Detach(target.vm_name);
+    case Resource::kAttach:
+      EBB_RETURN_IF_ERROR(RequireNoBody(body));
+      return host.Attach(target.vm_name);
   }
   return absl::InternalError("unreachable");
 }

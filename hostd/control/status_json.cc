@@ -17,6 +17,7 @@ nlohmann::ordered_json ToJson(const VmStatus& vm) {
       EBB_FIELD(vm, state),
       EBB_FIELD(vm, held_reason),
       EBB_FIELD(vm, held_pages),
+      EBB_FIELD(vm, detach_error),
       EBB_FIELD(vm, ram_bytes),
       EBB_FIELD(vm, limit_bytes),
       EBB_FIELD(vm, resident_bytes),

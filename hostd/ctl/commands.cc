@@ -333,6 +333,55 @@ int RunSwapIn(const Invocation& invocation) {
   return kExitDone;
 }
 
+int RunDetach(const Invocation& invocation) {
+  const std::string& name = invocation.arguments[0];
+  if (!IsVmName(name)) return ComplainAboutName(name);
+  const InterruptWatch interrupt;
+  Session session(invocation);
+  std::optional<Json> vm = session.Call("POST", PathOf(name, "/detach"));
+  if (!vm) return session.Fail();
+  if (!invocation.no_wait) {
+    const auto remaining = [](const Json& now) -> uint64_t {
+      if (TextField(now, "state") != "detaching") return 0;
+      return NumberField(now, "swapped_bytes") + 1;  // the last step has nothing to count
+    };
+    int exit_code = kExitDone;
+    vm = WaitUntilDone(session, "detach", name, *std::move(vm), interrupt, remaining, &exit_code);
+    if (!vm) return exit_code;
+  }
+  if (const std::string error = TextField(*vm, "detach_error"); !error.empty()) {
+    return Complain(kExitFailed, absl::StrCat(name, " stays attached: ", error));
+  }
+  if (invocation.json) {
+    PrintJson(*vm);
+  } else if (TextField(*vm, "state") == "detaching") {
+    Print(absl::StrCat(name, ": detach has begun, ", HumanSize(NumberField(*vm, "swapped_bytes")),
+                       " to bring back\nWatch it with: ebbctl show ", name, "\n"));
+  } else {
+    Print(absl::StrCat(name,
+                       ": detached; all of its memory is back and Ebb leaves it alone\n"
+                       "To let it return: ebbctl attach ",
+                       name, "\n"));
+  }
+  return kExitDone;
+}
+
+int RunAttach(const Invocation& invocation) {
+  const std::string& name = invocation.arguments[0];
+  if (!IsVmName(name)) return ComplainAboutName(name);
+  Session session(invocation);
+  const auto vm = session.Call("POST", PathOf(name, "/attach"));
+  if (!vm) return session.Fail();
+  if (invocation.json) {
+    PrintJson(*vm);
+  } else {
+    Print(absl::StrCat(name,
+                       ": may return; its library asks within 30 s\nWatch it with: ebbctl show ",
+                       name, "\n"));
+  }
+  return kExitDone;
+}
+
 }  // namespace
 
 const std::vector<Command>& AllCommands() {
@@ -367,6 +416,13 @@ const std::vector<Command>& AllCommands() {
        "done; Ctrl-C ends only the waiting.\n\n"
        "Example: ebbctl limit web none && ebbctl swap-in web\n",
        &RunSwapIn},
+      {"detach", "VM", 1, false, true, "bring everything back and leave a VM alone",
+       "For what does not go together with Ebb, as QEMU's background snapshots. Waits until all\n"
+       "of the VM's memory is back; Ctrl-C ends only the waiting. It runs on without Ebb until\n"
+       "`ebbctl attach` lets it return, or ebbd is started again.\n",
+       &RunDetach},
+      {"attach", "VM", 1, false, false, "let a VM that was detached return",
+       "It has the limit that it had before. Other VMs attach by themselves.\n", &RunAttach},
   };
   return kCommands;
 }

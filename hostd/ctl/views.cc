@@ -299,6 +299,11 @@ std::string ListView(const Json& vms) {
 }
 
 std::string VmView(const Json& vm) {
+  if (TextField(vm, "state") == "detached") {
+    const std::string name = TextField(vm, "name");
+    return absl::StrCat(name, ": detached by hand; QEMU (process ", NumberField(vm, "pid"),
+                        ") runs on without Ebb\nTo let it return: ebbctl attach ", name, "\n");
+  }
   return absl::StrCat(HeadOf(vm), MemorySection(vm).ToString(), StorageSection(vm).ToString(),
                       TrafficSection(vm).ToString(), FaultSection(vm).ToString(),
                       ReclaimSection(vm).ToString(), BarrierSection(vm).ToString());

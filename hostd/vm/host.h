@@ -14,10 +14,13 @@ namespace ebb {
 struct VmStatus {
   std::string name;
   int pid = 0;
-  // running; detaching: everything is being brought back; held: a page cannot be produced.
+  // running; detaching: everything is being brought back; held: a page cannot be produced;
+  // detached: by hand, until it is attached again (what is not about its RAM or limit is 0).
   std::string state;
   std::string held_reason;  // empty unless held
   uint64_t held_pages = 0;
+  std::string
+      detach_error;  // why the last detach did not succeed; empty: it did, or none was tried
 
   uint64_t ram_bytes = 0;
   uint64_t limit_bytes = 0;              // 0: no limit
@@ -88,6 +91,12 @@ class Host {
   // Brings pages back, as many as the VM's limit and the host's memory allow. Returns at once;
   // progress is in VmStatus::swap_in_remaining_bytes.
   virtual absl::Status SwapIn(const std::string& name) = 0;
+  // Brings everything back, unregisters the VM's memory and leaves it alone until it is attached
+  // again. Returns at once; progress is in VmStatus::state and swapped_bytes.
+  virtual absl::Status Detach(const std::string& name) = 0;
+  // Lets a VM that was detached by hand come back, with the limit it had. Its library asks within
+  // 30 s.
+  virtual absl::Status Attach(const std::string& name) = 0;
 };
 
 }  // namespace ebb

@@ -9,6 +9,7 @@
 #include "hostd/base/status_macros.h"
 #include "hostd/base/units.h"
 #include "hostd/os/process.h"
+#include "hostd/os/wake_event.h"
 
 namespace ebb {
 
@@ -23,6 +24,14 @@ bool Registry::Contains(const std::string& name) const {
 void Registry::Add(std::shared_ptr<ebb::Vm> vm) {
   MutexLock lock(mutex_);
   const std::string name = vm->name();
+  const auto away = away_.find(name);
+  if (away != away_.end()) {
+    // Another process of that name has nothing to do with it.
+    if (away->second.status.pid == vm->pid()) {
+      vm->SetLimit(away->second.status.limit_bytes).IgnoreError();  // it was a limit before
+    }
+    away_.erase(away);
+  }
   vms_.emplace(name, std::move(vm));
 }
 
@@ -42,9 +51,9 @@ std::vector<std::shared_ptr<ebb::Vm>> Registry::All() const {
   return all;
 }
 
-void Registry::CountDetached() {
+void Registry::NoteDetached(const std::string& name) {
   MutexLock lock(mutex_);
-  ++detached_vms_;
+  if (away_.count(name) == 0) ++detached_vms_;
 }
 
 void Registry::SetStopping(bool stopping) {
@@ -72,21 +81,34 @@ HostStatus Registry::Status() const {
 }
 
 std::vector<VmStatus> Registry::Vms() const {
-  std::vector<VmStatus> statuses;
-  for (const auto& vm : All()) statuses.push_back(vm->Status());
-  return statuses;
+  std::map<std::string, VmStatus> statuses;
+  {
+    MutexLock lock(mutex_);
+    for (const auto& [name, away] : away_) statuses[name] = away.status;
+  }
+  for (const auto& vm : All()) statuses[vm->name()] = vm->Status();
+  std::vector<VmStatus> in_order;
+  for (auto& [name, status] : statuses) in_order.push_back(std::move(status));
+  return in_order;
 }
 
 absl::StatusOr<std::shared_ptr<ebb::Vm>> Registry::Find(const std::string& name) const {
   MutexLock lock(mutex_);
   const auto found = vms_.find(name);
-  if (found == vms_.end()) {
-    return absl::NotFoundError("no VM named \"" + name + "\" is attached");
+  if (found != vms_.end()) return found->second;
+  if (away_.count(name) != 0) {
+    return absl::FailedPreconditionError(name + " is detached; to let it return: ebbctl attach " +
+                                         name);
   }
-  return found->second;
+  return absl::NotFoundError("no VM named \"" + name + "\" is attached");
 }
 
 absl::StatusOr<VmStatus> Registry::Vm(const std::string& name) const {
+  {
+    MutexLock lock(mutex_);
+    const auto away = away_.find(name);
+    if (away != away_.end() && vms_.count(name) == 0) return away->second.status;
+  }
   EBB_ASSIGN_OR_RETURN(const auto vm, Find(name));
   return vm->Status();
 }
@@ -104,6 +126,62 @@ absl::Status Registry::SwapOut(const std::string& name, uint64_t to_bytes) {
 absl::Status Registry::SwapIn(const std::string& name) {
   EBB_ASSIGN_OR_RETURN(const auto vm, Find(name));
   return vm->SwapIn();
+}
+
+absl::Status Registry::Detach(const std::string& name) {
+  EBB_ASSIGN_OR_RETURN(const auto vm, Find(name));
+  absl::StatusOr<UniqueFd> pidfd = OpenPidfd(vm->pid());
+  if (!pidfd.ok()) return absl::FailedPreconditionError(name + ": its QEMU has just exited");
+  Away away;
+  away.pidfd = *std::move(pidfd);
+  away.status.name = name;
+  away.status.pid = vm->pid();
+  away.status.state = "detached";
+  away.status.ram_bytes = vm->ram_bytes();
+  away.status.limit_bytes = vm->Status().limit_bytes;
+  {
+    // Before it begins: it may be over soon.
+    MutexLock lock(mutex_);
+    away_.try_emplace(name, std::move(away));
+  }
+  vm->Detach();
+  return absl::OkStatus();
+}
+
+absl::Status Registry::Attach(const std::string& name) {
+  MutexLock lock(mutex_);
+  const auto away = away_.find(name);
+  if (vms_.count(name) != 0) {
+    return absl::FailedPreconditionError(
+        away == away_.end() ? name + " is attached already"
+                            : name + " is being detached; wait until it is, then attach it");
+  }
+  if (away == away_.end()) {
+    return absl::NotFoundError("no VM named \"" + name +
+                               "\" was detached; others attach by themselves when they start");
+  }
+  away->second.may_return = true;
+  return absl::OkStatus();
+}
+
+absl::Status Registry::CheckMayAttach(const std::string& name, int pid) const {
+  MutexLock lock(mutex_);
+  const auto away = away_.find(name);
+  if (away == away_.end() || away->second.status.pid != pid || away->second.may_return) {
+    return absl::OkStatus();
+  }
+  return absl::FailedPreconditionError("it was detached by hand; to let it return: ebbctl attach " +
+                                       name);
+}
+
+void Registry::CancelDetach(const std::string& name) {
+  MutexLock lock(mutex_);
+  away_.erase(name);
+}
+
+void Registry::ForgetExited() {
+  MutexLock lock(mutex_);
+  std::erase_if(away_, [](const auto& entry) { return IsReadable(entry.second.pidfd.get()); });
 }
 
 }  // namespace ebb

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "hostd/base/mutex.h"
+#include "hostd/base/unique_fd.h"
 #include "hostd/vm/host.h"
 #include "hostd/vm/vm.h"
 
@@ -19,11 +20,20 @@ class Registry : public Host {
   Registry(std::string version, int64_t started_ns);
 
   bool Contains(const std::string& name) const;
+  // With the limit it had, if it was detached by hand.
   void Add(std::shared_ptr<ebb::Vm> vm);
   void Remove(const std::string& name);
   std::vector<std::shared_ptr<ebb::Vm>> All() const;
 
-  void CountDetached();
+  // Refuses the VM of a process that was detached by hand.
+  absl::Status CheckMayAttach(const std::string& name, int pid) const;
+  // The VM stays attached after all.
+  void CancelDetach(const std::string& name);
+  // Call it now and then: forgets VMs that were detached by hand and whose QEMU has exited.
+  void ForgetExited();
+
+  // Counts it, unless it was by hand.
+  void NoteDetached(const std::string& name);
   void SetStopping(bool stopping);
   void SetStopRefused(std::string reason);
 
@@ -33,8 +43,17 @@ class Registry : public Host {
   absl::Status SetLimit(const std::string& name, uint64_t limit_bytes) override;
   absl::Status SwapOut(const std::string& name, uint64_t to_bytes) override;
   absl::Status SwapIn(const std::string& name) override;
+  absl::Status Detach(const std::string& name) override;
+  absl::Status Attach(const std::string& name) override;
 
  private:
+  // A VM that was detached by hand, or is about to be.
+  struct Away {
+    UniqueFd pidfd;
+    bool may_return = false;
+    VmStatus status;
+  };
+
   absl::StatusOr<std::shared_ptr<ebb::Vm>> Find(const std::string& name) const;
 
   const std::string version_;
@@ -42,6 +61,7 @@ class Registry : public Host {
 
   mutable Mutex mutex_{"Registry::mutex_"};
   std::map<std::string, std::shared_ptr<ebb::Vm>> vms_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, Away> away_ ABSL_GUARDED_BY(mutex_);
   uint64_t detached_vms_ ABSL_GUARDED_BY(mutex_) = 0;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::string stop_refused_ ABSL_GUARDED_BY(mutex_);

@@ -113,6 +113,10 @@ void Vm::Detach() {
   State expected = State::kRunning;
   // Whoever is late finds it under way, or done.
   if (!state_.compare_exchange_strong(expected, State::kDetaching)) return;
+  {
+    MutexLock lock(mutex_);
+    detach_error_.clear();
+  }
   detach_wanted_.store(true);
   reclaim_alarm_.RingAlways();
 }

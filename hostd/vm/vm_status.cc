@@ -53,6 +53,7 @@ VmStatus Vm::Status() const {
     status.held_reason = absl::StrFormat(
         "%d pages cannot be produced; threads that touch them wait", status.held_pages);
   }
+  status.detach_error = detach_error();
   status.ram_bytes = ram_bytes();
   status.limit_bytes = residency_.limited() ? PagesToBytes(residency_.limit()) : 0;
   status.resident_bytes = PagesToBytes(memory_->ResidentPages());

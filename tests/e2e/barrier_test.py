@@ -76,7 +76,8 @@ def main() -> int:
         try:
             socket = folders.qemu / "qmp.sock"
             qemu = Child("QEMU", [program, "-S", "-accel", "tcg", "-machine", "q35", "-m", "64M",
-                                  "-nodefaults", "-display", "none", *Disk(disk.device).arguments(0),
+                                  "-nodefaults", "-display", "none",
+                                  *Disk(disk.device).arguments(0),
                                   "-qmp", f"unix:{socket},server=on,wait=off"],
                          folders.log("qemu"), user)
             try:

@@ -61,6 +61,7 @@ bool Handover::RunOnce() {
   if (stop_requested_.exchange(false)) BeginStop();
   int64_t wait_ns = Tick(MonotonicNs());
   EndSessions();
+  registry_->ForgetExited();
   if (stopping_ && registry_->All().empty()) return false;
 
   const bool may_accept = MayAccept(MonotonicNs());
@@ -196,6 +197,7 @@ absl::Status Handover::Attach(QemuSession& session) {
     return absl::AlreadyExistsError(absl::StrFormat(
         "a VM named \"%s\" is attached already; give this one another name", session.vm_name()));
   }
+  EBB_RETURN_IF_ERROR(registry_->CheckMayAttach(session.vm_name(), pid));
   const auto is_attached = [&](const auto& other) {
     return other->vm() != nullptr && !other->finished() && other->peer().pid == pid;
   };
@@ -267,7 +269,7 @@ int64_t Handover::Tick(int64_t now_ns) {
 void Handover::FinishDetached(QemuSession& session) {
   switch (session.vm()->state()) {
     case Vm::State::kDetached:
-      if (!stopping_) registry_->CountDetached();
+      if (!stopping_) registry_->NoteDetached(session.vm_name());
       session.SendRelease();
       session.Finish();
       return;
@@ -276,6 +278,7 @@ void Handover::FinishDetached(QemuSession& session) {
           absl::StrFormat("vm %s: %s", session.vm_name(), session.vm()->detach_error());
       LogError("not detached: %s", reason);
       session.vm()->ResumeAfterFailedDetach();
+      registry_->CancelDetach(session.vm_name());
       if (stopping_) {
         stopping_ = false;
         registry_->SetStopping(false);

@@ -141,6 +141,17 @@ class FakeHost : public Host {
     return Order(name, absl::StrCat("swap-in ", name),
                  [](VmStatus& vm) { vm.swap_in_remaining_bytes = vm.swapped_bytes; });
   }
+  absl::Status Detach(const std::string& name) override {
+    MutexLock lock(mutex_);
+    return Order(name, absl::StrCat("detach ", name), [](VmStatus& vm) {
+      vm.state = "detaching";
+      vm.detach_error.clear();
+    });
+  }
+  absl::Status Attach(const std::string& name) override {
+    MutexLock lock(mutex_);
+    return Order(name, absl::StrCat("attach ", name), [](VmStatus&) {});
+  }
 
  private:
   static absl::Status NoSuchVm(const std::string& name) {

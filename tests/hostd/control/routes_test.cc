@@ -102,6 +102,13 @@ TEST_F(RoutesTest, SwapInTakesNoBodyOrAnEmptyObject) {
   EXPECT_EQ(host_.Orders().size(), 3u);
 }
 
+TEST_F(RoutesTest, DetachAndAttachTakeNoBodyOrAnEmptyObject) {
+  EXPECT_EQ(ordered_json::parse(Ask("POST", "/v1/vms/web/detach").body)["state"], "detaching");
+  EXPECT_EQ(Ask("POST", "/v1/vms/web/attach", "{}").http_status, 200);
+  EXPECT_EQ(host_.Orders(), (std::vector<std::string>{"detach web", "attach web"}));
+  ExpectError(Ask("POST", "/v1/vms/db/detach"), 404, "not_found", "db");
+}
+
 TEST_F(RoutesTest, RefusesBodiesThatAreNotAsked) {
   struct Case {
     const char* body;
@@ -149,8 +156,9 @@ TEST_F(RoutesTest, RefusesBodiesThatAreNotAsked) {
                 "send {\"to_bytes\":N}");
   ExpectRefused(Ask("POST", "/v1/vms/web/swap-in", "{\"bytes\":1}"), 400, "invalid_argument",
                 "send no body, or {}");
-  ExpectRefused(Ask("POST", "/v1/vms/web/swap-in", "[]"), 400, "invalid_argument",
-                "not a JSON object");
+  for (const char* path : {"/v1/vms/web/swap-in", "/v1/vms/web/detach", "/v1/vms/web/attach"}) {
+    ExpectRefused(Ask("POST", path, "[]"), 400, "invalid_argument", "not a JSON object");
+  }
   ExpectRefused(Ask("GET", "/v1/vms/web", "{}"), 400, "invalid_argument", "no body");
   ExpectRefused(Ask("GET", "/v1/status", "x"), 400, "invalid_argument", "no body");
   EXPECT_EQ(host_.Vm("web")->limit_bytes, 256 * kMiB);
@@ -264,10 +272,10 @@ TEST_F(RoutesTest, OtherMethodsAreNotAllowed) {
     const char* path;
     const char* allow;
   };
-  for (const Case& c :
-       {Case{"/v1/status", "GET"}, Case{"/v1/vms", "GET"}, Case{"/v1/vms/web", "GET"},
-        Case{"/v1/vms/web/limit", "PUT"}, Case{"/v1/vms/web/swap-out", "POST"},
-        Case{"/v1/vms/web/swap-in", "POST"}}) {
+  for (const Case& c : {Case{"/v1/status", "GET"}, Case{"/v1/vms", "GET"},
+                        Case{"/v1/vms/web", "GET"}, Case{"/v1/vms/web/limit", "PUT"},
+                        Case{"/v1/vms/web/swap-out", "POST"}, Case{"/v1/vms/web/swap-in", "POST"},
+                        Case{"/v1/vms/web/detach", "POST"}, Case{"/v1/vms/web/attach", "POST"}}) {
     for (const char* method :
          {"GET", "PUT", "POST", "DELETE", "PATCH", "HEAD", "OPTIONS", "get", "FROB", ""}) {
       if (method == std::string(c.allow)) continue;

@@ -108,6 +108,40 @@ TEST_F(CommandsTest, SwapInThatStopsForLackOfHostMemorySaysSo) {
   ExpectContains(result.out, "The host may be short of memory");
 }
 
+TEST_F(CommandsTest, DetachWaitsUntilEverythingIsBack) {
+  host_.OnRead([reads = 0](VmStatus& vm) mutable {
+    vm.swapped_bytes /= 2;
+    if (++reads == 3) vm.state = "detached";
+    return true;
+  });
+  const Result result = Run({"detach", "web"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(result.out,
+            "web: detached; all of its memory is back and Ebb leaves it alone\n"
+            "To let it return: ebbctl attach web\n");
+  EXPECT_EQ(Run({"show", "web"}).out,
+            "web: detached by hand; QEMU (process 4242) runs on without Ebb\n"
+            "To let it return: ebbctl attach web\n");
+  ExpectContains(Run({"attach", "web"}).out, "web: may return; its library asks within 30 s\n");
+}
+
+TEST_F(CommandsTest, DetachThatDoesNotFitSaysSo) {
+  host_.OnRead([](VmStatus& vm) {
+    vm.state = "running";
+    vm.detach_error = "its pages do not fit";
+    return true;
+  });
+  const Result result = Run({"detach", "web"});
+  EXPECT_EQ(result.exit_code, 1);
+  ExpectContains(result.err, "web stays attached: its pages do not fit");
+}
+
+TEST_F(CommandsTest, DetachWithoutWaitingReturnsAtOnce) {
+  const Result result = Run({"detach", "web", "--no-wait"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  ExpectContains(result.out, "web: detach has begun, 700.0 MiB to bring back\n");
+}
+
 TEST_F(CommandsTest, CtrlCStopsOnlyTheWaiting) {
   Process process = Start({"swap-out", "web", "--to", "64M"});
   // The answer to the order is one look at the VM; the second shows that it waits.

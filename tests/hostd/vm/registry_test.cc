@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "hostd/os/process.h"
+#include "tests/hostd/os/child_process.h"
 #include "tests/hostd/vm/running_vm.h"
 
 namespace ebb {
@@ -59,7 +60,8 @@ TEST_F(RegistryTest, RemovedVmIsGoneAndTheOthersStay) {
 TEST_F(RegistryTest, UnknownVmIsNamedInEveryAnswer) {
   for (const absl::Status& status :
        {registry_.Vm("ghost").status(), registry_.SetLimit("ghost", 0),
-        registry_.SwapOut("ghost", 64 * kMiB), registry_.SwapIn("ghost")}) {
+        registry_.SwapOut("ghost", 64 * kMiB), registry_.SwapIn("ghost"), registry_.Detach("ghost"),
+        registry_.Attach("ghost")}) {
     EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
     EXPECT_NE(status.message().find("ghost"), std::string::npos);
   }
@@ -82,6 +84,64 @@ TEST_F(RegistryTest, RefusalsOfTheVmComeThrough) {
   EXPECT_TRUE(registry_.SwapIn("alpha").ok());
 }
 
+// What the peers thread does with a VM that has been detached.
+void LetGo(Registry& registry, const std::string& name) {
+  ASSERT_TRUE(WaitUntil([&] {
+    for (const auto& vm : registry.All()) {
+      if (vm->name() == name && vm->state() != Vm::State::kDetached) return false;
+    }
+    return true;
+  }));
+  registry.Remove(name);
+}
+
+TEST_F(RegistryTest, VmDetachedByHandIsShownAndKeptOutUntilItIsAttached) {
+  Add("alpha");
+  ASSERT_TRUE(registry_.SetLimit("alpha", 64 * kMiB).ok());
+  ASSERT_TRUE(registry_.Detach("alpha").ok());
+  EXPECT_FALSE(registry_.CheckMayAttach("alpha", getpid()).ok()) << "not while it is going, either";
+  LetGo(registry_, "alpha");
+  registry_.NoteDetached("alpha");
+  EXPECT_EQ(registry_.Status().detached_vms, 0u) << "nothing is wrong with it";
+  EXPECT_EQ(Names(), std::vector<std::string>{"alpha"});
+  EXPECT_EQ(registry_.Vm("alpha")->state, "detached");
+  EXPECT_EQ(registry_.Status().vms, 0u);
+  EXPECT_EQ(registry_.SwapIn("alpha").code(), absl::StatusCode::kFailedPrecondition);
+  const absl::Status kept_out = registry_.CheckMayAttach("alpha", getpid());
+  EXPECT_NE(kept_out.message().find("ebbctl attach alpha"), std::string::npos) << kept_out;
+  EXPECT_TRUE(registry_.CheckMayAttach("alpha", getpid() + 1).ok()) << "a VM started afresh";
+
+  ASSERT_TRUE(registry_.Attach("alpha").ok());
+  EXPECT_TRUE(registry_.CheckMayAttach("alpha", getpid()).ok());
+  Add("alpha");
+  EXPECT_EQ(registry_.Vm("alpha")->state, "running");
+  EXPECT_EQ(registry_.Vm("alpha")->limit_bytes, 64 * kMiB) << "the limit it had";
+  EXPECT_TRUE(registry_.CheckMayAttach("alpha", getpid()).ok());
+}
+
+TEST_F(RegistryTest, AttachSaysWhyNot) {
+  EXPECT_EQ(registry_.Attach("ghost").code(), absl::StatusCode::kNotFound);
+  Add("alpha");
+  EXPECT_EQ(registry_.Attach("alpha").message(), "alpha is attached already");
+  ASSERT_TRUE(registry_.Detach("alpha").ok());
+  EXPECT_NE(registry_.Attach("alpha").message().find("is being detached"), std::string::npos);
+  registry_.CancelDetach("alpha");
+  EXPECT_TRUE(registry_.CheckMayAttach("alpha", getpid()).ok());
+}
+
+TEST_F(RegistryTest, DetachedVmWhoseQemuExitsIsForgotten) {
+  ChildProcess qemu([] {});
+  auto running = RunningVm::Start("alpha", 16, 16, qemu.pid());
+  registry_.Add(running.vm);
+  ASSERT_TRUE(registry_.Detach("alpha").ok());
+  LetGo(registry_, "alpha");
+  registry_.ForgetExited();
+  EXPECT_EQ(Names().size(), 1u);
+  qemu.Kill();
+  registry_.ForgetExited();
+  EXPECT_EQ(Names().size(), 0u);
+}
+
 TEST_F(RegistryTest, StopAndItsRefusalShowInTheStatus) {
   registry_.SetStopping(true);
   EXPECT_EQ(registry_.Status().state, "stopping");
@@ -89,7 +149,7 @@ TEST_F(RegistryTest, StopAndItsRefusalShowInTheStatus) {
   registry_.SetStopRefused("no room");
   EXPECT_EQ(registry_.Status().state, "running");
   EXPECT_EQ(registry_.Status().stop_refused, "no room");
-  registry_.CountDetached();
+  registry_.NoteDetached("alpha");
   EXPECT_EQ(registry_.Status().detached_vms, 1u);
 }
 

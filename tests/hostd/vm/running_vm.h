@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <unistd.h>
+
 #include <memory>
 #include <string>
 #include <utility>
@@ -12,7 +14,8 @@ namespace ebb {
 // A whole Vm, threads and all, on the simulated kernel.
 struct RunningVm {
   // `populated` pages have content of their own; the rest are holes.
-  static RunningVm Start(const std::string& name, uint64_t pages, uint64_t populated) {
+  static RunningVm Start(const std::string& name, uint64_t pages, uint64_t populated,
+                         int pid = getpid()) {
     RunningVm running;
     auto memory = std::make_unique<FakeGuestMemory>(pages);
     auto barrier = std::make_unique<InstantBarrier>();
@@ -23,7 +26,7 @@ struct RunningVm {
     running.barrier = barrier.get();
     Vm::Parts parts;
     parts.name = name;
-    parts.pid = 4711;
+    parts.pid = pid;
     parts.memory = std::move(memory);
     parts.barrier = std::move(barrier);
     auto vm = Vm::Start(std::move(parts));
