@@ -2,8 +2,8 @@
 """The guest's kernel and initramfs.
 
 The kernel is the distribution's own cloud kernel: its package is downloaded and unpacked into a
-folder, never installed. The initramfs holds the workload as /init and the few modules that a virtio
-disk needs.
+folder, never installed. The initramfs holds the workload as /init and the few modules that virtio
+disks and balloons need.
 """
 
 import fcntl
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 META_PACKAGE = "linux-image-cloud-amd64"
-MODULES_WANTED = ("virtio_pci", "virtio_blk")
+MODULES_WANTED = ("virtio_pci", "virtio_blk", "virtio_balloon")
 MIRROR = "http://deb.debian.org/debian"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 

@@ -59,26 +59,27 @@ class VmOptions:
     initramfs: Path
     disks: tuple[Disk, ...]
     guest_parameters: str
+    devices: tuple[str, ...] = ()  # more of them, as -device takes them
 
 
 class Qemu(Child):
     """`folder` belongs to the user QEMU runs as: its sockets and the serial console's log."""
 
     def __init__(self, options: VmOptions, folder: Path, log: Path, user: User) -> None:
-        self._monitor_socket = folder / "monitor.sock"
+        self._monitor_sockets = [folder / f"monitor{number}.sock" for number in (1, 2)]
         self.console_log = folder / "console.log"
         ebb_qmp = folder / "qmp.sock"
         arguments, environment = _load_library(options, ebb_qmp)
         command = [*_machine(options), *arguments,
                    "-serial", f"file:{self.console_log}",
                    # A QMP socket has one client: the first is ebbd's own, for the I/O barrier.
-                   "-qmp", f"unix:{ebb_qmp},server=on,wait=off",
-                   "-qmp", f"unix:{self._monitor_socket},server=on,wait=off"]
+                   *(word for socket in (ebb_qmp, *self._monitor_sockets)
+                     for word in ("-qmp", f"unix:{socket},server=on,wait=off"))]
         super().__init__("QEMU", command, log, user, environment)
 
-    def monitor(self) -> Monitor:
-        """For one user at a time."""
-        return Monitor(self._monitor_socket)
+    def monitor(self, number: int = 1) -> Monitor:
+        """Number 1 or 2, each for one user at a time."""
+        return Monitor(self._monitor_sockets[number - 1])
 
     def quit(self) -> str | None:
         """Asks QEMU to end; a QEMU that does not listen gets signals."""
@@ -100,7 +101,8 @@ def _machine(options: VmOptions) -> list[str]:
         "-smp", "2", "-nodefaults", "-display", "none", "-no-reboot", "-sandbox", SANDBOX,
         "-kernel", str(options.kernel), "-initrd", str(options.initramfs),
         "-append", f"console=ttyS0 quiet panic=-1 {options.guest_parameters}",
-        *(word for index, disk in enumerate(options.disks) for word in disk.arguments(index))]
+        *(word for index, disk in enumerate(options.disks) for word in disk.arguments(index)),
+        *(word for device in options.devices for word in ("-device", device))]
 
 
 def _load_library(options: VmOptions, qmp: Path) -> tuple[list[str], dict[str, str]]:

@@ -19,6 +19,8 @@ std::byte* MapMemory(uint64_t bytes) {
 MemoryPart::MemoryPart(uint64_t seed, uint64_t pages, Progress& progress)
     : seed_(seed), progress_(progress), memory_(MapMemory(PagesToBytes(pages))), versions_(pages) {}
 
+MemoryPart::~MemoryPart() { munmap(memory_, PagesToBytes(versions_.size())); }
+
 PageId MemoryPart::Id(uint64_t page) const {
   return {.seed = seed_, .address = PagesToBytes(page), .version = versions_[page]};
 }

@@ -16,6 +16,9 @@ namespace ebb::guest {
 class MemoryPart {
  public:
   MemoryPart(uint64_t seed, uint64_t pages, Progress& progress);
+  ~MemoryPart();
+  MemoryPart(const MemoryPart&) = delete;
+  MemoryPart& operator=(const MemoryPart&) = delete;
 
   void Fill(Pace& pace);
 

@@ -30,6 +30,10 @@ void Set(Parameters& parameters, std::string_view name, std::string_view text) {
     parameters.seed = value;
   } else if (name == "fill_mib") {
     parameters.fill_mib = value;
+  } else if (name == "churn_mib") {
+    parameters.churn_mib = value;
+  } else if (name == "churn_s") {
+    parameters.churn_s = value;
   } else if (name == "disks") {
     parameters.disks = value;
   } else if (name == "disk_mib") {

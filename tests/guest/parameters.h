@@ -11,6 +11,8 @@ struct Parameters {
   bool probe = false;  // only say that this kernel boots, and power off
   uint64_t seed = 1;
   uint64_t fill_mib = 600;   // anonymous memory
+  uint64_t churn_mib = 0;    // beside fill_mib: filled, kept, verified, given back, again and again
+  uint64_t churn_s = 8;      // kept and given back for so long
   uint64_t disks = 1;        // /dev/vda, /dev/vdb, ...: at most 26
   uint64_t disk_mib = 100;   // of each, through the page cache
   uint64_t hot_mib = 64;     // of fill_mib: read and rewritten all the time

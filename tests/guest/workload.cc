@@ -31,13 +31,15 @@ constexpr uint64_t kSpareMib = 24;
 constexpr uint64_t kHotRewriteEvery = 4;
 constexpr uint64_t kColdRewriteEvery = 64;
 
+constexpr uint64_t kFirstChurnSeed = 1000;
+
 // Running out of memory half way would end in the OOM killer, which explains nothing.
 void CheckMemorySuffices(const Parameters& parameters) {
   struct sysinfo info {};
   sysinfo(&info);
   const uint64_t free_mib = info.freeram * info.mem_unit / kMiB;
-  const uint64_t needed_mib =
-      parameters.fill_mib + parameters.disks * parameters.disk_mib + kSpareMib;
+  const uint64_t needed_mib = parameters.fill_mib + parameters.churn_mib +
+                              parameters.disks * parameters.disk_mib + kSpareMib;
   if (free_mib >= needed_mib) return;
   Fail("the guest has " + std::to_string(free_mib) + " MiB free and needs " +
        std::to_string(needed_mib) + " MiB: give it more memory (--ram)");
@@ -73,6 +75,7 @@ class Workload {
     for (const auto& disk : disks_) disk->Fill(fill_pace);
     progress_.running = true;
     std::thread([this] { KeepHot(); }).detach();
+    if (parameters_.churn_mib > 0) std::thread([this] { Churn(); }).detach();
     for (const auto& disk : disks_) {
       std::thread([this, disk = disk.get()] { SweepForever(*disk); }).detach();
     }
@@ -84,6 +87,24 @@ class Workload {
     for (uint64_t round = 0;; ++round) {
       progress_.hot_rewrites +=
           memory_.Sweep(0, hot_pages_, kHotRewriteEvery, round % kHotRewriteEvery, pace);
+    }
+  }
+
+  // Memory that the guest gives back to its kernel, and its kernel to the balloon.
+  [[noreturn]] void Churn() {
+    const uint64_t pages = BytesToPages(parameters_.churn_mib * kMiB);
+    const std::chrono::seconds rest(parameters_.churn_s);
+    for (uint64_t round = 0;; ++round) {
+      {
+        MemoryPart memory(parameters_.seed + kFirstChurnSeed + round, pages, progress_);
+        Pace pace(parameters_.fill_mib_s);
+        memory.Fill(pace);
+        // style-ok(sleep): long enough to be found cold
+        std::this_thread::sleep_for(rest);
+        memory.Sweep(0, pages, pages, /*remainder=*/pages, pace);
+      }
+      // style-ok(sleep): long enough to be given back
+      std::this_thread::sleep_for(rest);
     }
   }
 
