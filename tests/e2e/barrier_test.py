@@ -12,7 +12,7 @@ from pathlib import Path
 
 from folders import Folders
 from monitor import Monitor, MonitorError
-from process import Child
+from process import Child, obey_ending_signals
 from qemu import Disk, unprivileged_user, version
 from sizes import MIB
 from stalling_disk import StallingDisk
@@ -66,6 +66,7 @@ def check(tap: Tap, qemu: Child, socket: Path, disk: StallingDisk) -> None:
 def main() -> int:
     if os.geteuid() != 0:
         skip_all("needs root")
+    obey_ending_signals()
     program = sys.argv[1] if len(sys.argv) > 1 else "qemu-system-x86_64"
     tap = Tap()
     tap.note(f"QEMU {version(program)}")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _libc = ctypes.CDLL(None)
 
 
@@ -39,6 +40,18 @@ def as_user(user: User | None) -> dict[str, object]:
     if user is not None:
         arguments |= {"user": user.uid, "group": user.gid, "extra_groups": user.extra_groups}
     return arguments
+
+
+def obey_ending_signals() -> None:
+    """All ask for the same as Ctrl-C: end, and clean up."""
+    for number in ENDING_SIGNALS:
+        signal.signal(number, signal.default_int_handler)
+
+
+def ignore_ending_signals() -> None:
+    """From here on it ends anyway, and a second Ctrl-C must not leave a VM behind."""
+    for number in ENDING_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 class Child:

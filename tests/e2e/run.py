@@ -8,7 +8,6 @@
 import argparse
 import json
 import os
-import signal
 import sys
 
 import options
@@ -20,7 +19,7 @@ from guest import is_progress
 from guest_kernel import GuestKernelError
 from live_run import LiveRun
 from preparation import PreparationError, prepare
-from process import User
+from process import User, ignore_ending_signals, obey_ending_signals
 from qemu import unprivileged_user
 from scene import StartError
 from sizes import mib
@@ -28,7 +27,6 @@ from summary import as_json, as_text, failures
 
 EXPLAINED = (AcceleratorError, ControlError, DiskImageError, GuestKernelError, PreparationError,
              StartError)
-ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LOG_LINES_SHOWN = 8
 
 
@@ -83,18 +81,6 @@ def run(arguments: argparse.Namespace, folders: Folders, user: User) -> bool:
         arguments.json.write_text(
             json.dumps(as_json(setting, live.record, ending), indent=2) + "\n")
     return not failures(setting, live.record, ending)
-
-
-def obey_ending_signals() -> None:
-    """All ask for the same as Ctrl-C: end the run with a summary."""
-    for number in ENDING_SIGNALS:
-        signal.signal(number, signal.default_int_handler)
-
-
-def ignore_ending_signals() -> None:
-    """From here on the run ends anyway, and a second Ctrl-C must not leave a VM behind."""
-    for number in ENDING_SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
 
 
 def show_logs(folders: Folders) -> None:

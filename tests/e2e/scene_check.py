@@ -14,7 +14,7 @@ import options
 from folders import Folders
 from guest import GuestReport
 from preparation import Prepared, prepare
-from process import User
+from process import User, obey_ending_signals
 from qemu import VM_NAME, unprivileged_user
 from scene import Scene, StartError
 from tap import Tap, skip_all
@@ -103,6 +103,7 @@ def run(ram_bytes: int, limit_bytes: int, set_up: Callable[[Stage], Prepared],
     """The exit status of the test. Its command line is the build folder."""
     if os.geteuid() != 0:
         skip_all("needs root")
+    obey_ending_signals()
     tap = Tap()
     user = user or unprivileged_user()
     folders = Folders(user)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "tests/hostd/vm/running_vm.h"
 
@@ -13,7 +14,7 @@ TEST(VmStatus, FreshVmShowsItsRamAndNothingElse) {
   const RunningVm running = RunningVm::Start("vm1", kPages, 1000);
   const VmStatus status = running.vm->Status();
   EXPECT_EQ(status.name, "vm1");
-  EXPECT_EQ(status.pid, 4711);
+  EXPECT_EQ(status.pid, getpid());
   EXPECT_EQ(status.state, "running");
   EXPECT_EQ(status.held_reason, "");
   EXPECT_EQ(status.ram_bytes, 64 * kMiB);
