@@ -111,7 +111,9 @@ def run(ram_bytes: int, limit_bytes: int, set_up: Callable[[Stage], Prepared],
                                "--ram", str(ram_bytes), "--limit", str(limit_bytes)])
     try:
         with contextlib.ExitStack() as cleanup:
-            stage = Stage(prepare(arguments, folders, user), folders, user, cleanup)
+            with contextlib.redirect_stdout(sys.stderr):  # it may have news, which are no TAP
+                prepared = prepare(arguments, folders, user)
+            stage = Stage(prepared, folders, user, cleanup)
             scene = Scene(set_up(stage), folders, user)
             try:
                 scene.start_ebbd()
