@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <cstddef>
 #include <filesystem>
 #include <optional>
 #include <set>
@@ -49,32 +50,45 @@ std::optional<Requests> RequestsOf(const std::string& folder) {
   const auto stat = ReadFile(folder + "/stat");
   const auto in_flight = ReadFile(folder + "/inflight");
   if (!stat || !in_flight) return std::nullopt;
-  // Documentation/block/stat.rst: of reads the first field, of writes the fifth.
-  uint64_t fields[5] = {};
+  // Documentation/block/stat.rst: reads, writes, discards and flushes that are done.
+  constexpr size_t kCounts[] = {0, 4, 11, 15};
+  uint64_t fields[16] = {};
   std::istringstream stat_stream(*stat);
   for (uint64_t& field : fields) stat_stream >> field;
+  uint64_t completed = 0;
+  for (const size_t count : kCounts) completed += fields[count];
   uint64_t reads = 0;
   uint64_t writes = 0;
   std::istringstream(*in_flight) >> reads >> writes;
-  return Requests{.completed = fields[0] + fields[4], .in_flight = reads + writes};
+  return Requests{.completed = completed, .in_flight = reads + writes};
 }
 
 }  // namespace
 
-void DiskActivity::Begin() {
-  completed_.clear();
-  for (const std::string& disk : DisksOf(pid_)) {
-    const auto requests = RequestsOf(sys_folder_ + "/" + disk);
-    if (requests) completed_[disk] = requests->completed;
+void DiskActivity::Begin(int64_t now_ns) {
+  disks_.clear();
+  for (const std::string& name : DisksOf(pid_)) {
+    const auto requests = RequestsOf(sys_folder_ + "/" + name);
+    if (requests) disks_[name] = {.completed = requests->completed};
   }
+  looked_ns_ = now_ns;
 }
 
-std::string DiskActivity::Waiting() const {
-  for (const auto& [disk, completed] : completed_) {
-    const auto requests = RequestsOf(sys_folder_ + "/" + disk);
-    if (requests && requests->in_flight > 0 && requests->completed == completed) return disk;
+std::string DiskActivity::Waiting(int64_t now_ns) {
+  std::string waiting;
+  for (auto& [name, disk] : disks_) {
+    const auto requests = RequestsOf(sys_folder_ + "/" + name);
+    if (!requests || requests->in_flight == 0) {
+      disk.worked_ns = now_ns;
+    } else if (requests->completed != disk.completed) {
+      disk.worked_ns = looked_ns_;  // or later, but who knows
+    }
+    if (requests) disk.completed = requests->completed;
+    const bool fresh = disk.worked_ns != INT64_MIN && now_ns - disk.worked_ns <= kFreshNs;
+    if (!fresh && waiting.empty()) waiting = name;
   }
-  return "";
+  looked_ns_ = now_ns;
+  return waiting;
 }
 
 }  // namespace ebb

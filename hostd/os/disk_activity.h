@@ -5,6 +5,8 @@
 #include <map>
 #include <string>
 
+#include "hostd/base/units.h"
+
 namespace ebb {
 
 // Tells whether the block devices behind a process's open files still complete requests, so that
@@ -16,17 +18,27 @@ class DiskActivity {
   explicit DiskActivity(int pid, std::string sys_folder = "/sys/dev/block")
       : pid_(pid), sys_folder_(std::move(sys_folder)) {}
 
-  // Begins a look: finds the disks, and what they have completed by now. Reads /proc/PID/fd.
-  void Begin();
+  // Begins to look: finds the disks, and what they have completed by now. Reads /proc/PID/fd.
+  void Begin(int64_t now_ns);
 
-  // "8:0" of a disk that has requests in flight and has completed none since Begin(), or empty. A
-  // disk that works completes one within milliseconds. Reads two files of each disk.
-  std::string Waiting() const;
+  // Looks again. "8:0" of a disk that has requests in flight and was not seen to complete one
+  // within the last kFreshNs, or empty: then all of them work, at the same time. A disk that works
+  // completes a request within milliseconds, so look every few of them; between looks that are
+  // further apart than kFreshNs nothing is seen. Reads two files of each disk.
+  std::string Waiting(int64_t now_ns);
 
  private:
+  static constexpr int64_t kFreshNs = 50 * kNsPerMs;
+
+  struct Disk {
+    uint64_t completed = 0;
+    int64_t worked_ns = INT64_MIN;  // when it was idle, or had not yet completed what it then did
+  };
+
   const int pid_;
   const std::string sys_folder_;
-  std::map<std::string, uint64_t> completed_;  // by MAJOR:MINOR, at Begin()
+  std::map<std::string, Disk> disks_;  // by MAJOR:MINOR
+  int64_t looked_ns_ = 0;
 };
 
 }  // namespace ebb

@@ -20,11 +20,12 @@ constexpr int64_t kSayAgainNs = 60 * kNsPerS;
 // Throttling can be set at any time; a few drains past it are tolerable.
 constexpr int64_t kThrottleCheckNs = 10 * kNsPerS;
 constexpr int64_t kIdleTickNs = kNsPerS;
-// Often at first, as a disk that works takes no longer. One that completes nothing for longer than
-// kDiskStallNs is in trouble.
+// Often, as a disk that works takes no longer. One that completes nothing for longer than
+// kDiskStallNs is in trouble; from then on a glance at it now and then has to do.
 constexpr int64_t kDiskLookNs = 5 * kNsPerMs;
-constexpr int64_t kStalledDiskLookNs = kNsPerS / 4;
 constexpr int64_t kDiskStallNs = kNsPerS;
+constexpr int64_t kGlanceNs = 20 * kNsPerMs;
+constexpr int64_t kBetweenGlancesNs = kNsPerS / 4;
 
 constexpr char kEmptyTransaction[] = R"({"execute": "transaction", "arguments": {"actions": []}})";
 constexpr char kQueryBlock[] = R"({"execute": "query-block"})";
@@ -118,7 +119,7 @@ int64_t QmpBarrier::OnTick(int64_t now_ns) {
   const int64_t wait_ns = ask ? 0 : NsToBarrier(now_ns);
   if (wait_ns > 0) return std::min(kIdleTickNs, wait_ns);
   // Asking may wait for the disks, too.
-  if (!DisksWork(now_ns)) return said_stalled_ ? kStalledDiskLookNs : kDiskLookNs;
+  if (!DisksWork(now_ns)) return disks_looked_at_ns_ == 0 ? kBetweenGlancesNs : kDiskLookNs;
   if (ask) {
     next_throttle_check_ns_ = now_ns + kThrottleCheckNs;
     AskThrottling();
@@ -137,10 +138,11 @@ int64_t QmpBarrier::NsToBarrier(int64_t now_ns) const {
 bool QmpBarrier::DisksWork(int64_t now_ns) {
   if (disks_looked_at_ns_ == 0) {
     disks_looked_at_ns_ = now_ns;
-    disk_activity_.Begin();
+    disk_activity_.Begin(now_ns);
   }
-  const std::string disk = disk_activity_.Waiting();
-  const bool stalls = !disk.empty() && now_ns - disks_looked_at_ns_ >= kDiskStallNs;
+  const std::string disk = disk_activity_.Waiting(now_ns);
+  const int64_t enough_ns = said_stalled_ ? kGlanceNs : kDiskStallNs;
+  const bool stalls = !disk.empty() && now_ns - disks_looked_at_ns_ >= enough_ns;
   if (stalls && !said_stalled_) {
     LogWarning(
         "vm %s: disk %s has requests in flight and completes nothing; nothing more is swapped "

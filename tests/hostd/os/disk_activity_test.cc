@@ -10,6 +10,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "hostd/base/clock.h"
+#include "hostd/base/units.h"
 #include "tests/hostd/os/child_process.h"
 #include "tests/hostd/os/temporary_folder.h"
 
@@ -34,61 +36,97 @@ class DiskActivityTest : public testing::Test {
     std::ofstream(sys() + "/" + disk_ + "/inflight") << "0 " << in_flight << "\n";
   }
 
+  // Looks, some milliseconds after the last time.
+  void Begin() { activity_.Begin(now_ns_ += kLookNs); }
+  std::string Waiting(int64_t after_ns = kLookNs) { return activity_.Waiting(now_ns_ += after_ns); }
+
+  static constexpr int64_t kLookNs = 5 * kNsPerMs;
   TemporaryFolder folder_;
   std::string disk_;
   ChildProcess qemu_{[&] { open(folder_.File("image").c_str(), O_CREAT | O_RDWR, 0600); }};
   DiskActivity activity_{qemu_.pid(), sys()};
+  int64_t now_ns_ = 1000 * kNsPerS;
 };
 
 TEST_F(DiskActivityTest, IdleDiskIsNotWaitedFor) {
-  activity_.Begin();
-  EXPECT_EQ(activity_.Waiting(), "");
+  Begin();
+  EXPECT_EQ(Waiting(), "");
 }
 
 TEST_F(DiskActivityTest, BusyDiskIsWaitedForUntilItCompletesARequest) {
   SetDisk(/*completed=*/100, /*in_flight=*/3);
-  activity_.Begin();
-  EXPECT_EQ(activity_.Waiting(), disk_);
+  Begin();
+  EXPECT_EQ(Waiting(), disk_);
   SetDisk(/*completed=*/101, /*in_flight=*/3);
-  EXPECT_EQ(activity_.Waiting(), "");
+  EXPECT_EQ(Waiting(), "");
 }
 
 TEST_F(DiskActivityTest, WhatWasCompletedBeforeProvesNothing) {
   SetDisk(/*completed=*/100, /*in_flight=*/3);
-  activity_.Begin();
+  Begin();
   SetDisk(/*completed=*/101, /*in_flight=*/3);
-  activity_.Begin();
-  EXPECT_EQ(activity_.Waiting(), disk_);
+  Begin();
+  EXPECT_EQ(Waiting(), disk_);
+}
+
+// Another disk may have been waited for meanwhile.
+TEST_F(DiskActivityTest, DiskThatHasWorkedButDoesNoMoreIsWaitedFor) {
+  SetDisk(/*completed=*/100, /*in_flight=*/3);
+  Begin();
+  SetDisk(/*completed=*/101, /*in_flight=*/3);
+  EXPECT_EQ(Waiting(), "");
+  for (int look = 0; look < 10; ++look) Waiting();
+  EXPECT_EQ(Waiting(), disk_);
+}
+
+TEST_F(DiskActivityTest, WhatWasCompletedAtSomeTimeInALongPauseProvesNothing) {
+  SetDisk(/*completed=*/100, /*in_flight=*/3);
+  Begin();
+  SetDisk(/*completed=*/101, /*in_flight=*/3);
+  EXPECT_EQ(Waiting(/*after_ns=*/kNsPerS), disk_);
+  SetDisk(/*completed=*/102, /*in_flight=*/3);
+  EXPECT_EQ(Waiting(), "");
 }
 
 TEST_F(DiskActivityTest, DiskThatGetsARequestMeanwhileIsWaitedFor) {
-  activity_.Begin();
+  Begin();
   SetDisk(/*completed=*/100, /*in_flight=*/1);
-  EXPECT_EQ(activity_.Waiting(), disk_);
+  EXPECT_EQ(Waiting(), disk_);
   SetDisk(/*completed=*/101, /*in_flight=*/0);
-  EXPECT_EQ(activity_.Waiting(), "");
+  EXPECT_EQ(Waiting(), "");
+}
+
+TEST_F(DiskActivityTest, DiscardsAndFlushesCountAsWork) {
+  for (const char* done :
+       {"7 0 0 0 100 0 0 0 0 0 0 1 0 0 0 0 0", "7 0 0 0 100 0 0 0 0 0 0 0 0 0 0 1 0"}) {
+    SetDisk(/*completed=*/100, /*in_flight=*/1);
+    Begin();
+    EXPECT_EQ(Waiting(), disk_);
+    std::ofstream(sys() + "/" + disk_ + "/stat") << done << "\n";
+    EXPECT_EQ(Waiting(), "") << done;
+  }
 }
 
 TEST_F(DiskActivityTest, ProcessWithoutDisksWaitsForNone) {
   const ChildProcess child([] {});
   DiskActivity activity(child.pid(), sys());
   SetDisk(/*completed=*/100, /*in_flight=*/3);
-  activity.Begin();
-  EXPECT_EQ(activity.Waiting(), "");
+  activity.Begin(now_ns_);
+  EXPECT_EQ(activity.Waiting(now_ns_ + kLookNs), "");
 }
 
 TEST_F(DiskActivityTest, ProcessThatIsGoneWaitsForNone) {
   SetDisk(/*completed=*/100, /*in_flight=*/3);
   qemu_.Kill();
-  activity_.Begin();
-  EXPECT_EQ(activity_.Waiting(), "");
+  Begin();
+  EXPECT_EQ(Waiting(), "");
 }
 
 // This machine's own: an idle disk, or a busy one that completes requests.
 TEST_F(DiskActivityTest, RealDiskIsSoonDone) {
   DiskActivity activity(qemu_.pid());
-  activity.Begin();
-  while (!activity.Waiting().empty()) {
+  activity.Begin(MonotonicNs());
+  while (!activity.Waiting(MonotonicNs()).empty()) {
   }  // meson's deadline
 }
 
