@@ -84,6 +84,9 @@ std::string HeadOf(const Json& vm) {
   } else if (state == "detaching") {
     text += "  Every page is being brought back; after that Ebb leaves this VM alone.\n";
   }
+  if (const std::string error = TextField(vm, "detach_error"); !error.empty()) {
+    absl::StrAppend(&text, "  The last detach was given up: ", error, "\n");
+  }
   const uint64_t target = NumberField(vm, "swap_out_target_bytes");
   const uint64_t remaining = NumberField(vm, "swap_in_remaining_bytes");
   if (target > 0) {

@@ -22,17 +22,15 @@ bool Registry::Contains(const std::string& name) const {
 }
 
 void Registry::Add(std::shared_ptr<ebb::Vm> vm) {
-  MutexLock lock(mutex_);
-  const std::string name = vm->name();
-  const auto away = away_.find(name);
-  if (away != away_.end()) {
-    // Another process of that name has nothing to do with it.
-    if (away->second.status.pid == vm->pid()) {
-      vm->SetLimit(away->second.status.limit_bytes).IgnoreError();  // it was a limit before
-    }
-    away_.erase(away);
+  decltype(away_)::node_type away;
+  {
+    MutexLock lock(mutex_);
+    away = away_.extract(vm->name());
+    vms_.emplace(vm->name(), vm);
   }
-  vms_.emplace(name, std::move(vm));
+  // Another process of that name has nothing to do with it.
+  if (away.empty() || away.mapped().status.pid != vm->pid()) return;
+  vm->SetLimit(away.mapped().status.limit_bytes).IgnoreError();  // it was a limit before
 }
 
 void Registry::Remove(const std::string& name) {

@@ -134,6 +134,7 @@ TEST_F(CommandsTest, DetachThatDoesNotFitSaysSo) {
   const Result result = Run({"detach", "web"});
   EXPECT_EQ(result.exit_code, 1);
   ExpectContains(result.err, "web stays attached: its pages do not fit");
+  ExpectContains(Run({"show", "web"}).out, "The last detach was given up: its pages do not fit\n");
 }
 
 TEST_F(CommandsTest, DetachWithoutWaitingReturnsAtOnce) {
