@@ -74,22 +74,26 @@ void SlowDevice::RunOne() {
 }
 
 void SlowDevice::RunRound() {
-  const NoSignals no_signals;
   const size_t count = std::min(kRequests, slices_.count());
   const size_t pages = count == 0 ? 0 : std::min(kMostRunPages, slices_.count() / count);
   std::array<size_t, kRequests> first;
   std::array<uint32_t, kRequests> sector;
-  std::vector<std::thread> requests;
   for (size_t i = 0; i < count; ++i) {
     if (next_ + pages > slices_.count()) next_ = 0;
     first[i] = next_;
     sector[i] = static_cast<uint32_t>((next_ + i) * kPageSectors) %
                 (parts_.disk->sectors() / 2 / kPageSectors * kPageSectors);
     next_ += pages;
-    requests.emplace_back(
-        [this, i, pages, &first, &sector] { ReadRun(first[i], pages, i, sector[i]); });
   }
-  for (std::thread& request : requests) request.join();
+  {
+    const NoSignals no_signals;
+    std::vector<std::thread> requests;
+    for (size_t i = 0; i < count; ++i) {
+      requests.emplace_back(
+          [this, i, pages, &first, &sector] { ReadRun(first[i], pages, i, sector[i]); });
+    }
+    for (std::thread& request : requests) request.join();
+  }
   for (size_t i = 0; i < count; ++i) ExpectRun(first[i], pages, sector[i]);
 }
 
