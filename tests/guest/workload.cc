@@ -101,7 +101,7 @@ class Workload {
         memory.Fill(pace);
         // style-ok(sleep): long enough to be found cold
         std::this_thread::sleep_for(rest);
-        memory.Sweep(0, pages, pages, /*remainder=*/pages, pace);
+        memory.Sweep(0, pages, /*every=*/pages, /*remainder=*/pages, pace);  // rewrites none
       }
       // style-ok(sleep): long enough to be given back
       std::this_thread::sleep_for(rest);
