@@ -55,8 +55,23 @@ void Mover::Submit(std::vector<StoredPage> drop, std::vector<ClaimedPage> give_b
 }
 
 void Mover::BringBack(uint64_t until_resident) {
+  SetBringBack(BringBackState::kRunning, until_resident);
+}
+
+void Mover::AskForBringBack(uint64_t until_resident) {
+  SetBringBack(BringBackState::kAsked, until_resident);
+}
+
+void Mover::BeginBringBack() {
   MutexLock lock(mutex_);
+  if (bring_back_ != BringBackState::kAsked) return;
   bring_back_ = BringBackState::kRunning;
+  changed_.NotifyAll();
+}
+
+void Mover::SetBringBack(BringBackState state, uint64_t until_resident) {
+  MutexLock lock(mutex_);
+  bring_back_ = state;
   const uint64_t request = progress_.request + 1;
   progress_ = {};
   progress_.request = request;

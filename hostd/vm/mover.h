@@ -34,10 +34,15 @@ class Mover : public DropSink {
   // Starts to swap pages in, in address order, as long as residency is below `until_resident`
   // pages and the host has memory to spare. Replaces a bring-back that is under way.
   void BringBack(uint64_t until_resident);
+  // The same once BeginBringBack is called: by the thread that submits batches, when it will submit
+  // nothing more that was decided before. What is dropped behind a bring-back's back stays out.
+  void AskForBringBack(uint64_t until_resident);
+  void BeginBringBack();
   void CancelBringBack();
 
   enum class BringBackState {
-    kNone,  // none was asked for
+    kNone,   // none was asked for
+    kAsked,  // and not begun
     kRunning,
     kDone,      // everything is back
     kAtLimit,   // `until_resident` was reached
@@ -56,6 +61,7 @@ class Mover : public DropSink {
   };
 
   void Run();
+  void SetBringBack(BringBackState state, uint64_t until_resident);
   void Finish(const Batch& batch);
   // Where a bring-back is.
   struct Progress {

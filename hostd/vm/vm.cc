@@ -93,7 +93,9 @@ absl::Status Vm::SwapIn() {
     return absl::FailedPreconditionError(name_ + " is being detached; its pages come back anyway");
   }
   once_target_.store(UINT64_MAX);
-  mover_.BringBack(residency_.target());
+  // A pass that began with the old target may still be storing pages.
+  mover_.AskForBringBack(residency_.target());
+  reclaim_alarm_.RingAlways();
   return absl::OkStatus();
 }
 
@@ -147,6 +149,7 @@ void Vm::RunReclaim() {
       detach_error_ = std::string(status.message());
       state_.store(State::kDetachFailed);
     }
+    mover_.BeginBringBack();
     const int64_t now_ns = MonotonicNs();
     const int64_t wait_ns = reclaim_.RunPass(now_ns, OnceTarget(now_ns));
     ReportLosses();
@@ -223,6 +226,7 @@ absl::Status Vm::BringAllBack() {
         if (mover_.Idle() && NothingSwapped()) return absl::OkStatus();
         [[fallthrough]];  // a fault had a page in hand, and had to put it back
       case Mover::BringBackState::kNone:
+      case Mover::BringBackState::kAsked:
       case Mover::BringBackState::kAtLimit:
         // A request of the control API came in between.
         mover_.BringBack(UINT64_MAX);

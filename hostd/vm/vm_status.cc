@@ -61,7 +61,9 @@ VmStatus Vm::Status() const {
 
   const uint64_t once_target = once_target_.load();
   if (once_target != UINT64_MAX) status.swap_out_target_bytes = PagesToBytes(once_target);
-  if (mover_.bring_back_state() == Mover::BringBackState::kRunning) {
+  const Mover::BringBackState bring_back = mover_.bring_back_state();
+  if (bring_back == Mover::BringBackState::kAsked ||
+      bring_back == Mover::BringBackState::kRunning) {
     const uint64_t room =
         PagesToBytes(residency_.target() - std::min(residency_.target(), residency_.resident()));
     status.swap_in_remaining_bytes = std::min(status.swapped_bytes, room);

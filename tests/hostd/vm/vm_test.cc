@@ -3,7 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <string>
+#include <thread>
 
 #include "hostd/os/process.h"
 #include "tests/hostd/os/child_process.h"
@@ -68,6 +70,21 @@ TEST_F(VmTest, SwapInBringsEverythingBackWithoutALimit) {
   ASSERT_TRUE(vm().SwapIn().ok());
   EXPECT_TRUE(WaitUntil([&] { return vm().bytes_to_bring_back() == 0; }));
   EXPECT_EQ(running_.memory->ResidentPages(), kPages);
+}
+
+// Reclaim is held in the middle of a pass, long enough for a swap-in to be over.
+TEST_F(VmTest, SwapInBringsBackWhatAPassUnderWaySwapsOut) {
+  std::atomic<bool> held{false};
+  running_.memory->BeforeNext(GuestOp::kRead, [&] {
+    EXPECT_TRUE(vm().SwapIn().ok());
+    const int64_t until_ns = MonotonicNs() + kNsPerS / 5;
+    while (MonotonicNs() < until_ns) std::this_thread::yield();
+    held = true;
+  });
+  ASSERT_TRUE(vm().SwapOut(kHalf).ok());
+  ASSERT_TRUE(WaitUntil([&] { return held && vm().Status().pages_swapped_out > 0; }));
+  EXPECT_TRUE(WaitUntil([&] { return vm().bytes_to_bring_back() == 0; }));
+  EXPECT_TRUE(WaitUntil([&] { return running_.memory->ResidentPages() == kPages; }));
 }
 
 TEST_F(VmTest, SwapInStopsASwapOutThatIsUnderWay) {
