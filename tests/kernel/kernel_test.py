@@ -4,6 +4,7 @@
 in the kernel of that Debian release, with a virtio disk. A million operations on pages take two to
 three minutes where two CPUs have nothing else to do."""
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -29,7 +30,8 @@ def main() -> int:
     tap = Tap()
     folder = KERNELS / release
     try:
-        kernel = fetch_kernel(folder, Apt.of_release(release, folder / "apt"))
+        with contextlib.redirect_stdout(sys.stderr):  # it may have news, which are no TAP
+            kernel = fetch_kernel(folder, Apt.of_release(release, folder / "apt"))
     except GuestKernelError as error:
         reason = f"the kernel of {release} cannot be had: {' '.join(str(error).split())[:300]}"
         if release != NEEDED:
