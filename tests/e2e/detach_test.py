@@ -13,7 +13,7 @@ from pathlib import Path
 import scene_check
 from monitor import Monitor, MonitorError
 from preparation import Prepared
-from process import User
+from process import ROOT
 from qemu import VM_NAME
 from scene_check import SceneCheck, Stage
 from sizes import MIB
@@ -25,8 +25,6 @@ PARAMETERS = ("ebb.seed=1 ebb.fill_mib=200 ebb.hot_mib=16 ebb.disk_mib=16 ebb.fi
 SNAPSHOT_S = 90
 RETURN_S = 45  # the library asks every 30 s at the latest
 EBBCTL = Path(sys.argv[1]).resolve() / "hostd/ctl/ebbctl"
-# For its snapshot QEMU makes a userfaultfd itself; only root may, as most hosts are set up.
-ROOT = User("root", 0, 0, "root")
 
 
 def set_up(stage: Stage) -> Prepared:
@@ -98,4 +96,5 @@ def ebbctl(guest: SceneCheck, command: str) -> int:
 
 
 if __name__ == "__main__":
+    # For its snapshot QEMU makes a userfaultfd itself; only root may, as most hosts are set up.
     sys.exit(scene_check.run(RAM_BYTES, LIMIT_BYTES, set_up, check, ROOT))

@@ -24,6 +24,9 @@ class User:
     extra_groups: tuple[int, ...] = ()
 
 
+ROOT = User("root", 0, 0, "root")
+
+
 def die_with(parent: int) -> Callable[[], None]:
     """For preexec_fn, which runs after the change of user (that would clear the signal again)."""
     def prepare() -> None:

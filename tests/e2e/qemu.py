@@ -56,7 +56,7 @@ class VmOptions:
     library: Path            # libebb-qemu.so
     handover_socket: Path
     kernel: Path
-    initramfs: Path
+    initramfs: Path | None   # None: the kernel wants none
     disks: tuple[Disk, ...]
     guest_parameters: str
     devices: tuple[str, ...] = ()  # more of them, as -device takes them
@@ -99,7 +99,8 @@ def _machine(options: VmOptions) -> list[str]:
         "-object", f"memory-backend-memfd,id=ram0,size={size},share=on",
         # Two vCPUs: pages are asked for at the same time, too.
         "-smp", "2", "-nodefaults", "-display", "none", "-no-reboot", "-sandbox", SANDBOX,
-        "-kernel", str(options.kernel), "-initrd", str(options.initramfs),
+        "-kernel", str(options.kernel),
+        *(("-initrd", str(options.initramfs)) if options.initramfs else ()),
         "-append", f"console=ttyS0 quiet panic=-1 {options.guest_parameters}",
         *(word for index, disk in enumerate(options.disks) for word in disk.arguments(index)),
         *(word for device in options.devices for word in ("-device", device))]

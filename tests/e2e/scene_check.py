@@ -99,7 +99,8 @@ class Stage:
 
 
 def run(ram_bytes: int, limit_bytes: int, set_up: Callable[[Stage], Prepared],
-        check: Callable[[SceneCheck], None], user: User | None = None) -> int:
+        check: Callable[[SceneCheck], None], user: User | None = None,
+        accel: str = "auto") -> int:
     """The exit status of the test. Its command line is the build folder."""
     if os.geteuid() != 0:
         skip_all("needs root")
@@ -108,7 +109,8 @@ def run(ram_bytes: int, limit_bytes: int, set_up: Callable[[Stage], Prepared],
     user = user or unprivileged_user()
     folders = Folders(user)
     arguments = options.parse(["--build", str(Path(sys.argv[1]).resolve()),
-                               "--ram", str(ram_bytes), "--limit", str(limit_bytes)])
+                               "--ram", str(ram_bytes), "--limit", str(limit_bytes),
+                               "--accel", accel])
     try:
         with contextlib.ExitStack() as cleanup:
             with contextlib.redirect_stdout(sys.stderr):  # it may have news, which are no TAP
