@@ -186,6 +186,8 @@ Session::End Session::Attempt(const Options& options) {
   const uint32_t flags = attached_ ? wire::kHelloCarriesState : 0;
   End end = End::kBrokenOff;
   if (SendHello(socket.get(), {options, ram, flags, qemu_version_}, userfaultfd_)) {
+    // ebbd answers when the migration is over, which cannot begin before QEMU has started.
+    if (CommandLineHas(kOwnCommandLine, "incoming")) Report(Outcome::kAttached);
     end = AwaitAnswer(socket.get(), options);
   }
   // No Accept came, so that ebbd has taken no page; or Release, so that it has brought all back.

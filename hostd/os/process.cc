@@ -66,6 +66,25 @@ std::string ChosenWord(const std::string& line) {
 
 bool IsOff(const std::string& word) { return word.empty() || word == "never" || word == "deny"; }
 
+// Calls visit(file, VmFlags) for each VMA. The kernel walks all page tables of the process for it.
+template <typename Visit>
+void ForEachVma(int pid, Visit&& visit) {
+  MayWait("for QEMU's memory map");
+  std::ifstream smaps(absl::StrFormat("/proc/%d/smaps", pid));
+  FileId file;
+  for (std::string line; std::getline(smaps, line);) {
+    unsigned device_major;
+    unsigned device_minor;
+    uint64_t inode;
+    if (std::sscanf(line.c_str(), "%*x-%*x %*s %*x %x:%x %" SCNu64, &device_major, &device_minor,
+                    &inode) == 3) {
+      file = {makedev(device_major, device_minor), inode};
+    } else if (line.compare(0, 8, "VmFlags:") == 0) {
+      visit(file, line);
+    }
+  }
+}
+
 }  // namespace
 
 std::optional<std::string> ReadFile(const std::string& path) {
@@ -144,22 +163,23 @@ absl::StatusOr<std::vector<Vma>> MemoryMap(int pid) {
 }
 
 bool HugePagesForbidden(int pid, const FileId& file) {
-  MayWait("for QEMU's memory map");
-  std::ifstream smaps(absl::StrFormat("/proc/%d/smaps", pid));
   bool found = false;
-  bool ours = false;
-  for (std::string line; std::getline(smaps, line);) {
-    unsigned device_major;
-    unsigned device_minor;
-    uint64_t inode;
-    if (std::sscanf(line.c_str(), "%*x-%*x %*s %*x %x:%x %" SCNu64, &device_major, &device_minor,
-                    &inode) == 3) {
-      ours = FileId{makedev(device_major, device_minor), inode} == file;
-    } else if (ours && line.compare(0, 8, "VmFlags:") == 0) {
-      if (line.find(" nh") == std::string::npos) return false;
-      found = true;
+  bool forbidden = true;
+  ForEachVma(pid, [&](const FileId& of, const std::string& flags) {
+    if (of != file) return;
+    found = true;
+    forbidden &= flags.find(" nh") != std::string::npos;
+  });
+  return found && forbidden;
+}
+
+bool HasUserfaultfdRegistered(int pid) {
+  bool found = false;
+  ForEachVma(pid, [&](const FileId&, const std::string& flags) {
+    for (const char* registered : {" um", " uw", " ui"}) {
+      found |= flags.find(registered) != std::string::npos;
     }
-  }
+  });
   return found;
 }
 

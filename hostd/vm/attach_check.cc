@@ -207,12 +207,6 @@ absl::Status CheckProcess(int pid, const VmRam& ram, const ProcessView& view,
   EBB_RETURN_IF_ERROR(CheckNoOtherMapping(view.memory_map, ram));
   // A QEMU always has arguments: without them its command line cannot be seen.
   if (view.command_line.empty()) return absl::UnavailableError("its command line is empty");
-  for (const std::string& argument : view.command_line) {
-    // QEMU registers a userfaultfd of its own for incoming postcopy.
-    if (argument == "-incoming" || argument == "--incoming") {
-      return Refused("it was started with -incoming; migrated VMs are not supported yet");
-    }
-  }
   EBB_RETURN_IF_ERROR(CheckPinned(view));
   EBB_RETURN_IF_ERROR(CheckOpenFiles(view.open_files));
   if (view.nested_guests) {

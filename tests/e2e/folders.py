@@ -22,11 +22,16 @@ class Folders:
     def __init__(self, user: User) -> None:
         self.root = Path(tempfile.mkdtemp(prefix="ebb-"))
         self.root.chmod(0o755)
-        # QEMU creates its sockets and the console's log itself.
-        self.qemu = self.root / "qemu"
-        self.qemu.mkdir()
-        os.chown(self.qemu, user.uid, user.gid)
+        self._user = user
+        self.qemu = self.of_qemu("qemu")
         self._elsewhere: list[Path] = []
+
+    def of_qemu(self, name: str) -> Path:
+        """Where a QEMU creates its sockets and the console's log itself."""
+        folder = self.root / name
+        folder.mkdir()
+        os.chown(folder, self._user.uid, self._user.gid)
+        return folder
 
     def adopt(self, file: Path) -> Path:
         """A file that lies elsewhere, and is removed at the latest with the folder."""

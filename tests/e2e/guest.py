@@ -65,6 +65,12 @@ class Console:
         self.wrong_pages: list[str] = []
         self.failure: str | None = None
 
+    def move_to(self, log: Path) -> None:
+        """The guest goes on in another QEMU. Call it after the last read()."""
+        self._log = log
+        self._offset = 0
+        self._rest = b""
+
     def read(self) -> list[GuestReport]:
         """What the guest reported since the last call."""
         if not self._log.exists():

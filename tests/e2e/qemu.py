@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from accelerator import Accelerator, kvm_group
-from monitor import Monitor, MonitorError
+from monitor import TIMEOUT_S, Monitor, MonitorError
 from process import Child, User
 from sizes import MIB
 
@@ -60,6 +60,8 @@ class VmOptions:
     disks: tuple[Disk, ...]
     guest_parameters: str
     devices: tuple[str, ...] = ()  # more of them, as -device takes them
+    name: str = VM_NAME
+    incoming: bool = False   # it waits for the guest of another QEMU
 
 
 class Qemu(Child):
@@ -77,9 +79,9 @@ class Qemu(Child):
                      for word in ("-qmp", f"unix:{socket},server=on,wait=off"))]
         super().__init__("QEMU", command, log, user, environment)
 
-    def monitor(self, number: int = 1) -> Monitor:
+    def monitor(self, number: int = 1, timeout_s: float = TIMEOUT_S) -> Monitor:
         """Number 1 or 2, each for one user at a time."""
-        return Monitor(self._monitor_sockets[number - 1])
+        return Monitor(self._monitor_sockets[number - 1], timeout_s)
 
     def quit(self) -> str | None:
         """Asks QEMU to end; a QEMU that does not listen gets signals."""
@@ -94,7 +96,7 @@ class Qemu(Child):
 def _machine(options: VmOptions) -> list[str]:
     size = f"{options.ram_bytes // MIB}M"
     return [
-        options.qemu, "-name", VM_NAME, *options.accelerator.arguments,
+        options.qemu, "-name", options.name, *options.accelerator.arguments,
         "-machine", "q35,memory-backend=ram0", "-m", size,
         "-object", f"memory-backend-memfd,id=ram0,size={size},share=on",
         # Two vCPUs: pages are asked for at the same time, too.
@@ -103,13 +105,14 @@ def _machine(options: VmOptions) -> list[str]:
         *(("-initrd", str(options.initramfs)) if options.initramfs else ()),
         "-append", f"console=ttyS0 quiet panic=-1 {options.guest_parameters}",
         *(word for index, disk in enumerate(options.disks) for word in disk.arguments(index)),
-        *(word for device in options.devices for word in ("-device", device))]
+        *(word for device in options.devices for word in ("-device", device)),
+        *(("-incoming", "defer") if options.incoming else ())]
 
 
 def _load_library(options: VmOptions, qmp: Path) -> tuple[list[str], dict[str, str]]:
     """QEMU's arguments and environment for one of the two ways to load the library."""
     if options.loader == "plugin":
         return (["-plugin", f"file={options.library},socket={options.handover_socket},"
-                            f"name={VM_NAME},qmp={qmp}"], {})
+                            f"name={options.name},qmp={qmp}"], {})
     return ([], {"LD_PRELOAD": str(options.library), "EBB_SOCKET": str(options.handover_socket),
-                 "EBB_NAME": VM_NAME, "EBB_QMP": str(qmp)})
+                 "EBB_NAME": options.name, "EBB_QMP": str(qmp)})

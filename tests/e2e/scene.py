@@ -4,6 +4,7 @@
 import contextlib
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from control import NotKnown
 from ebbd import STOP_S, Ebbd
@@ -11,7 +12,7 @@ from folders import Folders
 from guest import Console
 from preparation import Prepared
 from process import Child, User
-from qemu import VM_NAME, Qemu
+from qemu import Qemu
 
 POLL_S = 0.1
 EBBD_READY_S = 10
@@ -29,6 +30,7 @@ class Scene:
 
     def __init__(self, prepared: Prepared, folders: Folders, user: User) -> None:
         self._prepared = prepared
+        self.vm_name = prepared.vm.name
         self._folders = folders
         self._user = user
         self._closing = contextlib.ExitStack()
@@ -44,13 +46,27 @@ class Scene:
     def start_vm(self) -> None:
         self.qemu = Qemu(self._prepared.vm, self._folders.qemu, self._folders.log("qemu"),
                          self._user)
-        self._own(self.qemu, self._end_qemu)
+        self._own(self.qemu, lambda: self._end_qemu(self.qemu))
         self.console = Console(self.qemu.console_log)
+
+    def start_heir(self, name: str) -> Qemu:
+        """A QEMU that waits for the guest of this one."""
+        vm = replace(self._prepared.vm, name=name, incoming=True)
+        return Qemu(vm, self._folders.of_qemu(name), self._folders.log(name), self._user)
+
+    def hand_over_to(self, heir: Qemu, name: str) -> None:
+        """The guest runs there: ends the QEMU that it came from."""
+        source, self.qemu, self.vm_name = self.qemu, heir, name
+        self._running[self._running.index(source)] = heir
+        complaint = self._end_qemu(source)
+        if complaint:
+            self._complaints.append(f"{complaint}.")
+        self.console.move_to(heir.console_log)
 
     def attach(self) -> None:
         """Returns with the VM held to its limit, before the guest has filled anything."""
         self.wait(self._is_attached, ATTACH_S, "ebbd did not take the VM")
-        self.ebbd.control.set_limit(VM_NAME, self._prepared.setting.limit_bytes)
+        self.ebbd.control.set_limit(self.vm_name, self._prepared.setting.limit_bytes)
 
     def wait(self, condition: Callable[[], bool], seconds: float, failure: str) -> None:
         deadline = time.monotonic() + seconds
@@ -84,16 +100,16 @@ class Scene:
         self._running.append(child)
         self._closing.callback(end)
 
-    def _end_qemu(self) -> str | None:
+    def _end_qemu(self, qemu: Qemu) -> str | None:
         # A QEMU that waits for a page of a dead ebbd hears nothing.
         if self.ebbd.death():
-            self.qemu.kill()
+            qemu.kill()
             return None
-        return self.qemu.quit()
+        return qemu.quit()
 
     def _is_attached(self) -> bool:
         try:
-            self.ebbd.control.vm(VM_NAME)
+            self.ebbd.control.vm(self.vm_name)
         except NotKnown:
             return False
         return True

@@ -15,7 +15,7 @@ from folders import Folders
 from guest import GuestReport
 from preparation import Prepared, prepare
 from process import User, obey_ending_signals
-from qemu import VM_NAME, unprivileged_user
+from qemu import unprivileged_user
 from scene import Scene, StartError
 from tap import Tap, skip_all
 
@@ -44,7 +44,7 @@ class SceneCheck:
         self.longest_silence_s = max(self.longest_silence_s, now - self._heard)
 
     def vm(self) -> dict[str, Any]:
-        return self.scene.ebbd.control.vm(VM_NAME)
+        return self.scene.ebbd.control.vm(self.scene.vm_name)
 
     def watch(self, seconds: float, each: Callable[[], None] = lambda: None) -> None:
         self.longest_silence_s = 0.0

@@ -20,7 +20,7 @@ STOP_S = 10
 # How it is started, and a part of what ebbd has to say; nothing: it is attached.
 CASES: dict[str, tuple[list[str], str]] = {
     "usual": ([], ""),
-    "incoming": (["-incoming", "defer"], "it was started with -incoming"),
+    "incoming": (["-incoming", "defer"], "without a QMP socket (qmp=PATH) ebbd cannot see"),
     "locked": (["-overcommit", "mem-lock=on"], "of memory locked or pinned (VmLck)"),
 }
 

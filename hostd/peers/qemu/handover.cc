@@ -69,10 +69,9 @@ bool Handover::RunOnce() {
   std::vector<pollfd> fds = {{wake_.fd(), POLLIN, 0},
                              {may_accept ? listener_.fd() : -1, POLLIN, 0}};
   for (const auto& session : sessions_) {
-    const int qmp = session->barrier() != nullptr ? session->barrier()->fd() : -1;
     fds.push_back({session->readable_socket(), POLLIN, 0});
     fds.push_back({session->pidfd(), POLLIN, 0});
-    fds.push_back({qmp, POLLIN, 0});
+    fds.push_back({session->qmp(), POLLIN, 0});
   }
   const timespec timeout = {wait_ns / kNsPerS, wait_ns % kNsPerS};
   MayWait("for peers");
@@ -90,7 +89,7 @@ bool Handover::RunOnce() {
       continue;
     }
     if (fds[2 + 3 * i].revents != 0) HandlePacket(session);
-    if (fds[2 + 3 * i + 2].revents != 0) session.barrier()->OnReadable();
+    if (fds[2 + 3 * i + 2].revents != 0) session.OnQmpReadable();
   }
   if (fds[1].revents != 0) Accept();
   return true;
@@ -179,11 +178,16 @@ void Handover::HandlePacket(QemuSession& session) {
       session.StopReading();
       return;
   }
-  status = Attach(session);
-  if (!status.ok()) {
-    Refuse(session, status);
-    return;
-  }
+  status = session.LookForIncomingMigration();
+  if (!status.ok()) return Refuse(session, status);
+  if (session.incoming() == nullptr) return AttachOrRefuse(session);
+  LogInfo("vm %s: waits for a migration (process %d); it is attached when that is over",
+          session.vm_name(), session.peer().pid);
+}
+
+void Handover::AttachOrRefuse(QemuSession& session) {
+  const absl::Status status = Attach(session);
+  if (!status.ok()) return Refuse(session, status);
   registry_->Add(session.vm());
   conduct_.Attached(session.peer().pid);
   LogInfo("vm %s: attached, %d MiB of RAM, process %d", session.vm_name(),
@@ -253,6 +257,8 @@ int64_t Handover::Tick(int64_t now_ns) {
       Refuse(*session, absl::DeadlineExceededError("it sent no hello in time"));
       continue;
     }
+    if (session->incoming() != nullptr)
+      wait_ns = std::min(wait_ns, AwaitMigration(*session, now_ns));
     if (session->vm() == nullptr) continue;
     if (session->vm()->state() != Vm::State::kRunning) {
       FinishDetached(*session);
@@ -264,6 +270,13 @@ int64_t Handover::Tick(int64_t now_ns) {
     }
   }
   return wait_ns;
+}
+
+int64_t Handover::AwaitMigration(QemuSession& session, int64_t now_ns) {
+  if (!session.incoming()->over()) return session.incoming()->OnTick(now_ns);
+  session.ForgetIncomingMigration();
+  AttachOrRefuse(session);
+  return kMaxWaitNs;
 }
 
 void Handover::FinishDetached(QemuSession& session) {

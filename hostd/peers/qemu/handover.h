@@ -55,7 +55,10 @@ class Handover {
   int64_t Tick(int64_t now_ns);
   void Refuse(QemuSession& session, const absl::Status& reason);
   void HandlePacket(QemuSession& session);
+  void AttachOrRefuse(QemuSession& session);
   absl::Status Attach(QemuSession& session);
+  // Attaches it as soon as its migration is over. As Tick.
+  int64_t AwaitMigration(QemuSession& session, int64_t now_ns);
 
   ListenSocket listener_;
   UniqueFd userfaultfd_device_;

@@ -117,8 +117,9 @@ OsResult QemuSession::Receive(absl::Status* error) {
     reject();
     return OsResult::kFailed;
   }
-  *error = vm_ == nullptr ? CheckHello(hello, packet.fds.size())
-                          : absl::InvalidArgumentError("it sent a second hello");
+  *error = vm_ == nullptr && incoming_ == nullptr
+               ? CheckHello(hello, packet.fds.size())
+               : absl::InvalidArgumentError("it sent a second hello");
   if (!error->ok()) {
     reject();
     return OsResult::kFailed;
@@ -163,6 +164,31 @@ std::vector<UniqueFd> QemuSession::TakeDescriptors() {
   return fds;
 }
 
+absl::Status QemuSession::LookForIncomingMigration() {
+  if (!IncomingMigration::IsAwaitedBy(peer_.pid)) return absl::OkStatus();
+  const std::string qmp_path = QmpPath();
+  if (qmp_path.empty()) {
+    return absl::FailedPreconditionError(
+        "it was started with -incoming, and without a QMP socket (qmp=PATH) ebbd cannot see when "
+        "its migration is over");
+  }
+  incoming_ = std::make_unique<IncomingMigration>(vm_name_, qmp_path, peer_.pid);
+  return absl::OkStatus();
+}
+
+int QemuSession::qmp() const {
+  if (incoming_ != nullptr) return incoming_->fd();
+  return barrier_ != nullptr ? barrier_->fd() : -1;
+}
+
+void QemuSession::OnQmpReadable() {
+  if (incoming_ != nullptr) {
+    incoming_->OnReadable();
+  } else if (barrier_ != nullptr) {
+    barrier_->OnReadable();
+  }
+}
+
 absl::Status QemuSession::Attach(WakeEvent* peers_wake) {
   if ((hello_.flags & wire::kHelloCarriesState) != 0) {
     return absl::FailedPreconditionError(
@@ -202,13 +228,14 @@ absl::Status QemuSession::Attach(WakeEvent* peers_wake) {
   return absl::OkStatus();
 }
 
+std::string QemuSession::QmpPath() const { return Text(hello_.qmp_path, "QMP path").value_or(""); }
+
 // None without a QMP path: then a grace time takes the barrier's place.
 std::unique_ptr<QmpBarrier> QemuSession::MakeBarrier(WakeEvent* peers_wake) const {
-  const absl::StatusOr<std::string> qmp_path = Text(hello_.qmp_path, "QMP path");
-  if (!qmp_path.ok() || qmp_path->empty()) return nullptr;
   QmpBarrier::Options options;
   options.vm_name = vm_name_;
-  options.qmp_path = *qmp_path;
+  options.qmp_path = QmpPath();
+  if (options.qmp_path.empty()) return nullptr;
   options.pid = peer_.pid;
   options.peers_wake = peers_wake;
   return std::make_unique<QmpBarrier>(std::move(options));

@@ -11,6 +11,7 @@
 #include "hostd/base/unique_fd.h"
 #include "hostd/os/unix_socket.h"
 #include "hostd/os/wake_event.h"
+#include "hostd/peers/qemu/incoming_migration.h"
 #include "hostd/peers/qemu/qmp_barrier.h"
 #include "hostd/vm/attach_check.h"
 #include "hostd/vm/vm.h"
@@ -38,6 +39,12 @@ class QemuSession {
   // of its is the last that is read.
   OsResult Receive(absl::Status* error);
 
+  // Call it when a hello is there. Sets `incoming()` for a QEMU that must not be attached before
+  // that is over.
+  absl::Status LookForIncomingMigration();
+  IncomingMigration* incoming() const { return incoming_.get(); }
+  void ForgetIncomingMigration() { incoming_.reset(); }
+
   // Checks the hello against what the process really is and starts the VM.
   absl::Status Attach(WakeEvent* peers_wake);
 
@@ -53,9 +60,14 @@ class QemuSession {
   // somebody who can wait for its close. The session is over then.
   std::vector<UniqueFd> TakeDescriptors();
   int pidfd() const { return pidfd_.get(); }
+  // What to poll for QEMU's answers, -1 for none; OnQmpReadable() reads them.
+  int qmp() const;
+  void OnQmpReadable();
 
-  // Attached, or still within the time a library has for its hello.
-  bool InTime(int64_t now_ns) const { return vm_ != nullptr || now_ns < deadline_ns_; }
+  // Attached, about to be, or still within the time a library has for its hello.
+  bool InTime(int64_t now_ns) const {
+    return vm_ != nullptr || incoming_ != nullptr || now_ns < deadline_ns_;
+  }
   void Finish() { finished_ = true; }
   bool finished() const { return finished_; }
 
@@ -63,6 +75,8 @@ class QemuSession {
   static constexpr int64_t kHelloTimeoutNs = 5 * kNsPerS;
 
   absl::Status CheckHello(const wire::Hello& hello, size_t fds);
+  // Empty: it has none.
+  std::string QmpPath() const;
   std::unique_ptr<QmpBarrier> MakeBarrier(WakeEvent* peers_wake) const;
 
   UniqueFd socket_;
@@ -77,6 +91,7 @@ class QemuSession {
   std::vector<UniqueFd> hello_fds_;
   std::string vm_name_;
 
+  std::unique_ptr<IncomingMigration> incoming_;
   UniqueFd pidfd_;
   std::shared_ptr<Vm> vm_;
   QmpBarrier* barrier_ = nullptr;  // owned by vm_; null in grace-time mode

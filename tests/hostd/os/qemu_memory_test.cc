@@ -85,6 +85,20 @@ class RealBench : public GuestBench {
 
 INSTANTIATE_TEST_SUITE_P(Kernel, GuestMemoryContract, testing::Values(&RealBench::Start));
 
+TEST(HasUserfaultfdRegistered, IsTrueForAsLongAsAnyPartOfItsMemoryIs) {
+  GuestProcess guest({8, 4});
+  const auto memory = OpenMemoryOf(&guest, {8, 4});
+  ASSERT_NE(memory, nullptr);
+  EXPECT_FALSE(HasUserfaultfdRegistered(guest.pid())) << "one that is not registered is no matter";
+  ASSERT_EQ(memory->Register({{8}, 4}), OsResult::kDone);
+  EXPECT_TRUE(HasUserfaultfdRegistered(guest.pid()));
+  ASSERT_EQ(memory->Unregister({{8}, 4}), OsResult::kDone);
+  EXPECT_FALSE(HasUserfaultfdRegistered(guest.pid()));
+  const int pid = guest.pid();
+  guest.Kill();
+  EXPECT_FALSE(HasUserfaultfdRegistered(pid));
+}
+
 // Two mappings of one memfd, at unrelated addresses.
 class QemuMemoryTest : public testing::Test {
  protected:

@@ -329,16 +329,6 @@ TEST_F(StillAllowedTest, SecondMappingOfTheRamIsRefused) {
   ExpectRefusal(CheckQemuThat([this] { Map(20, 2, 0, 7); }), "a second time");
 }
 
-TEST_F(StillAllowedTest, IncomingMigrationIsRefused) {
-  for (const char* argument : {"-incoming", "--incoming"}) {
-    const ChildProcess qemu(std::vector<std::string>{"qemu", argument, "defer"});
-    ASSERT_GT(qemu.pid(), 0);
-    ExpectRefusal(CheckStillAllowed(qemu.pid(), VmRam{}, {}), "-incoming");
-  }
-  const ChildProcess harmless(std::vector<std::string>{"qemu", "-name", "x-incoming"});
-  EXPECT_TRUE(CheckStillAllowed(harmless.pid(), VmRam{}, {}).ok());
-}
-
 TEST_F(StillAllowedTest, LockedMemoryIsRefusedWithItsRemedy) {
   const absl::Status status = CheckQemuThat([this] {
     // Not mlock(), of which sanitizers make nothing.
