@@ -35,6 +35,9 @@ class IoBarrier {
   // the VM is at its limit. `reclaim` is woken by the owner of both when it has completed.
   virtual void Request(bool urgent) = 0;
 
+  // QEMU has been asked for seconds and has not answered: no barrier is to be had until it does.
+  virtual bool Unanswered() const { return false; }
+
   // How far apart barriers start at the soonest.
   virtual int64_t IntervalNs() = 0;
 

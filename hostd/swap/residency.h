@@ -34,10 +34,15 @@ class Residency {
   void SetReady(uint64_t pages) { ready_.store(pages, std::memory_order_relaxed); }
   uint64_t ready() const { return ready_.load(std::memory_order_relaxed); }
 
+  // Whether faults may be slowed down for the limit's sake.
+  void SetMayPace(bool may_pace) { may_pace_.store(may_pace, std::memory_order_relaxed); }
+
   // The VM is at its limit and nothing can be dropped at once, or reclaim does not keep up: its
   // faults are to be slowed down.
   bool MustPace() const {
-    if (!limited() || resident() < limit()) return false;
+    if (!limited() || resident() < limit() || !may_pace_.load(std::memory_order_relaxed)) {
+      return false;
+    }
     return ready() == 0 || resident() >= limit() + SlackFor(limit());
   }
 
@@ -49,6 +54,7 @@ class Residency {
   std::atomic<uint64_t> limit_{UINT64_MAX};
   std::atomic<int64_t> resident_{0};
   std::atomic<uint64_t> ready_{0};
+  std::atomic<bool> may_pace_{true};
 };
 
 }  // namespace ebb

@@ -11,12 +11,15 @@
 #include "hostd/base/log.h"
 #include "hostd/base/status_macros.h"
 #include "hostd/base/wait_checks.h"
+#include "hostd/os/process.h"
 #include "hostd/os/thread.h"
 #include "hostd/os/wake_event.h"
 
 namespace ebb {
 namespace {
 
+// Of the host's memory: what is kept free of the pages of a VM that is over its limit.
+constexpr uint64_t kHostReserveShare = 16;
 // A one-time swap-out that gets no further for this long has met pages the guest needs.
 constexpr int64_t kOnceGiveUpNs = 30 * kNsPerS;
 constexpr int64_t kDetachPollNs = 20 * kNsPerMs;
@@ -150,12 +153,20 @@ void Vm::RunReclaim() {
       state_.store(State::kDetachFailed);
     }
     mover_.BeginBringBack();
+    residency_.SetMayPace(MayPace());
     const int64_t now_ns = MonotonicNs();
     const int64_t wait_ns = reclaim_.RunPass(now_ns, OnceTarget(now_ns));
     ReportLosses();
     if (wait_ns > 0) reclaim_alarm_.Sleep(wait_ns);
   }
   ReportLosses();
+}
+
+// Without barriers nothing can be dropped, however long a fault is put off; and the reader of all
+// of its memory holds QEMU's lock for as long (docs/decisions/0008).
+bool Vm::MayPace() const {
+  if (!barrier_->Unanswered()) return true;
+  return HostAvailableBytes() < HostTotalBytes() / kHostReserveShare;
 }
 
 // Whoever finds a page lost may be on the fault path, and must not wait for the log.

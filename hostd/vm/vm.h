@@ -92,6 +92,7 @@ class Vm {
   absl::Status BringAllBack();
   bool NothingSwapped() const;
   void ReportProgress(int64_t* last_ns) const;
+  bool MayPace() const;
   void ReportLosses();
   bool Stopping() const { return stopping_.load(std::memory_order_relaxed); }
 

@@ -16,6 +16,8 @@ constexpr int64_t kReconnectNs = kNsPerS;
 constexpr int64_t kReconnectAfterFloodNs = 60 * kNsPerS;
 // A drain waits for the slowest disk; this long it does not normally take.
 constexpr int64_t kSilenceNs = 10 * kNsPerS;
+// Nor is a migration normally as long in its last step, in which QEMU listens to nobody.
+constexpr int64_t kUnansweredNs = 2 * kNsPerS;
 constexpr int64_t kSayAgainNs = 60 * kNsPerS;
 // Throttling can be set at any time; a few drains past it are tolerable.
 constexpr int64_t kThrottleCheckNs = 10 * kNsPerS;
@@ -98,15 +100,16 @@ void QmpBarrier::SayTrouble(const std::string& what) {
 void QmpBarrier::Send(const std::string& command, QmpConnection::Answer answer) {
   asked_ns_ = NowNs();
   connection_.Send(command, [this, answer = std::move(answer)](bool ok, const std::string& result) {
+    unanswered_ = false;
     if (ok) said_trouble_ = false;
     answer(ok, result);
   });
 }
 
 void QmpBarrier::NoteSilence(int64_t now_ns) {
-  if (connection_.connected() && !connection_.idle() && now_ns - asked_ns_ > kSilenceNs) {
-    SayTrouble("QEMU does not answer");
-  }
+  const bool waits = connection_.connected() && !connection_.idle();
+  unanswered_ = waits && now_ns - asked_ns_ > kUnansweredNs;
+  if (waits && now_ns - asked_ns_ > kSilenceNs) SayTrouble("QEMU does not answer");
 }
 
 int64_t QmpBarrier::OnTick(int64_t now_ns) {

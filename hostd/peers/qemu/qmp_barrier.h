@@ -36,6 +36,7 @@ class QmpBarrier : public IoBarrier {
 
   int64_t SafeBeforeNs(int64_t now_ns) override;
   void Request(bool urgent) override;
+  bool Unanswered() const override { return unanswered_; }
   int64_t IntervalNs() override;
   IoBarrierStatus Status() override;
 
@@ -69,6 +70,7 @@ class QmpBarrier : public IoBarrier {
   std::atomic<int64_t> safe_before_ns_{0};
   std::atomic<bool> use_grace_{false};
   std::atomic<int64_t> urgent_interval_ns_{0};
+  std::atomic<bool> unanswered_{false};
   Histogram durations_;
 
   // Peers thread only.

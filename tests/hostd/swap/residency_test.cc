@@ -35,6 +35,16 @@ TEST_F(ResidencyTest, TargetOfEveryLimitIsPositiveAndBelowIt) {
   }
 }
 
+TEST_F(ResidencyTest, NothingIsPacedWhereThatIsOfNoUse) {
+  residency_.SetLimit(kLimit);
+  residency_.Refresh(2 * kLimit);
+  ASSERT_TRUE(residency_.MustPace());
+  residency_.SetMayPace(false);
+  EXPECT_FALSE(residency_.MustPace());
+  residency_.SetMayPace(true);
+  EXPECT_TRUE(residency_.MustPace());
+}
+
 TEST_F(ResidencyTest, LimitCanBeLifted) {
   residency_.SetLimit(kLimit);
   residency_.SetLimit(UINT64_MAX);

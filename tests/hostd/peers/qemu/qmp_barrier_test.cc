@@ -131,6 +131,22 @@ TEST_F(QmpBarrierTest, OnlyItsCompletionMakesAnythingSafeAndOnlyWhatWasBeforeIts
   EXPECT_EQ(barrier_->Status().count, 1u);
 }
 
+TEST_F(QmpBarrierTest, IsUnansweredWhenQemuHasNotAnsweredForSecondsAndUntilItDoes) {
+  EXPECT_FALSE(barrier_->Unanswered());
+  Connect();
+  Tick(60);
+  EXPECT_FALSE(barrier_->Unanswered()) << "nothing was asked";
+  barrier_->Request(true);
+  Tick(61);
+  ASSERT_TRUE(BarrierIsAskedFor());
+  Tick(1);
+  EXPECT_FALSE(barrier_->Unanswered()) << "a second is not much";
+  Tick(63);
+  EXPECT_TRUE(barrier_->Unanswered());
+  Say(R"({"return": {}})");
+  EXPECT_FALSE(barrier_->Unanswered());
+}
+
 TEST_F(QmpBarrierTest, FailedBarrierMakesNothingSafe) {
   Connect();
   barrier_->Request(false);
