@@ -4,10 +4,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <ctime>
 #include <string>
 
 #include "hostd/base/wait_checks.h"
+#include "hostd/base/wall_time.h"
 
 namespace ebb {
 namespace {
@@ -28,13 +28,7 @@ const char* LevelName(LogLevel level) {
 
 void LogLine(LogLevel level, std::string_view text) {
   MayWait("for whoever reads stderr");  // also where formatting a line would be the first mistake
-  timespec now;
-  clock_gettime(CLOCK_REALTIME, &now);
-  tm parts;
-  gmtime_r(&now.tv_sec, &parts);
-  char time[32];
-  strftime(time, sizeof time, "%Y-%m-%dT%H:%M:%S", &parts);
-  std::string line = absl::StrFormat("%s.%03dZ %s ", time, now.tv_nsec / 1000000, LevelName(level));
+  std::string line = absl::StrFormat("%s %s ", UtcText(WallTimeMs()), LevelName(level));
   const size_t start = line.size();
   line.append(text);
   // Text may come from a stranger, who must not write lines of its own.

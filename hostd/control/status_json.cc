@@ -55,9 +55,9 @@ nlohmann::ordered_json ToJson(const VmStatus& vm) {
 
 nlohmann::ordered_json ToJson(const HostStatus& host) {
   return {
-      EBB_FIELD(host, version), EBB_FIELD(host, pid),          EBB_FIELD(host, uptime_s),
-      EBB_FIELD(host, kernel),  EBB_FIELD(host, state),        EBB_FIELD(host, stop_refused),
-      EBB_FIELD(host, vms),     EBB_FIELD(host, detached_vms),
+      EBB_FIELD(host, version),      EBB_FIELD(host, pid),    EBB_FIELD(host, uptime_s),
+      EBB_FIELD(host, started_s),    EBB_FIELD(host, kernel), EBB_FIELD(host, state),
+      EBB_FIELD(host, stop_refused), EBB_FIELD(host, vms),    EBB_FIELD(host, detached_vms),
   };
 }
 

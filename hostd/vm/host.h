@@ -65,6 +65,7 @@ struct HostStatus {
   std::string version;
   int pid = 0;
   double uptime_s = 0;
+  double started_s = 0;      // since 1970; stays the same while it runs
   std::string kernel;        // uname -r
   std::string state;         // running, stopping
   std::string stop_refused;  // why the last stop request was refused; empty: none was

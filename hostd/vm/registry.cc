@@ -8,13 +8,17 @@
 #include "hostd/base/clock.h"
 #include "hostd/base/status_macros.h"
 #include "hostd/base/units.h"
+#include "hostd/base/wall_time.h"
 #include "hostd/os/process.h"
 #include "hostd/os/wake_event.h"
 
 namespace ebb {
 
 Registry::Registry(std::string version, int64_t started_ns)
-    : version_(std::move(version)), started_ns_(started_ns) {}
+    : version_(std::move(version)),
+      started_ns_(started_ns),
+      started_s_(static_cast<double>(WallTimeMs() - (MonotonicNs() - started_ns) / kNsPerMs) /
+                 1000) {}
 
 bool Registry::Contains(const std::string& name) const {
   MutexLock lock(mutex_);
@@ -69,6 +73,7 @@ HostStatus Registry::Status() const {
   status.version = version_;
   status.pid = getpid();
   status.uptime_s = static_cast<double>(MonotonicNs() - started_ns_) / kNsPerS;
+  status.started_s = started_s_;
   status.kernel = KernelRelease();
   MutexLock lock(mutex_);
   status.state = stopping_ ? "stopping" : "running";

@@ -58,6 +58,7 @@ class Registry : public Host {
 
   const std::string version_;
   const int64_t started_ns_;
+  const double started_s_;  // since 1970
 
   mutable Mutex mutex_{"Registry::mutex_"};
   std::map<std::string, std::shared_ptr<ebb::Vm>> vms_ ABSL_GUARDED_BY(mutex_);

@@ -102,6 +102,7 @@ class FakeHost : public Host {
     host.version = "0.1.0";
     host.pid = 77;
     host.uptime_s = 8000.5;
+    host.started_s = 1769900000.25;
     host.kernel = "6.1.0-37-amd64";
     host.state = "running";
     host.stop_refused = stop_refused_;

@@ -73,8 +73,8 @@ TEST(StatusJson, HasEveryFieldOfVmStatusInItsOrder) {
 
 TEST(StatusJson, HasEveryFieldOfHostStatusInItsOrder) {
   HostStatus host;
-  EBB_BIND_AND_FILL(host, expected, version, pid, uptime_s, kernel, state, stop_refused, vms,
-                    detached_vms);
+  EBB_BIND_AND_FILL(host, expected, version, pid, uptime_s, started_s, kernel, state, stop_refused,
+                    vms, detached_vms);
   EXPECT_EQ(Serialize(ToJson(host)), expected.dump());
   EXPECT_EQ(ordered_json::parse(Serialize(ToJson(host))), expected);
 }

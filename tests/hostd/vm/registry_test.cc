@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "hostd/base/wall_time.h"
 #include "hostd/os/process.h"
 #include "tests/hostd/os/child_process.h"
 #include "tests/hostd/vm/running_vm.h"
@@ -37,6 +38,8 @@ TEST_F(RegistryTest, StatusSaysWhatTheDaemonIs) {
   EXPECT_EQ(status.vms, 0u);
   EXPECT_GE(status.uptime_s, 0);
   EXPECT_LT(status.uptime_s, 60);
+  EXPECT_NEAR(status.started_s + status.uptime_s, static_cast<double>(WallTimeMs()) / 1000, 60);
+  EXPECT_EQ(registry_.Status().started_s, status.started_s) << "whenever it is asked";
 }
 
 TEST_F(RegistryTest, VmsAreListedByName) {
