@@ -6,7 +6,6 @@ folder, never installed. The initramfs holds the workload as /init and the few m
 disks and balloons need.
 """
 
-import fcntl
 import gzip
 import lzma
 import re
@@ -15,14 +14,14 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from debian_package import Apt, PackageError, fetch
+
 META_PACKAGE = "linux-image-cloud-amd64"
 MODULES_WANTED = ("virtio_pci", "virtio_blk", "virtio_balloon")
-MIRROR = "http://deb.debian.org/debian"
-KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
-class GuestKernelError(Exception):
-    """Says what could not be had, and what to do."""
+class GuestKernelError(PackageError):
+    """The package is there and not what it should be."""
 
 
 @dataclass(frozen=True)
@@ -31,53 +30,9 @@ class GuestKernel:
     modules: Path  # lib/modules/VERSION
 
 
-class Apt:
-    """Where packages come from: what this machine is set up for."""
-
-    def __init__(self, options: tuple[str, ...] = ()) -> None:
-        self._options = ("-o", "APT::Sandbox::User=root", *options)
-
-    @staticmethod
-    def of_release(release: str, folder: Path) -> "Apt":
-        """Debian's `release`, whatever this machine runs: with lists of its own, in `folder`."""
-        for part in ("lists/partial", "cache/archives/partial"):
-            (folder / part).mkdir(parents=True, exist_ok=True)
-        sources = folder / "sources.list"
-        sources.write_text(f"deb [signed-by={KEYRING}] {MIRROR} {release} main\n")
-        settings = {"Dir::Etc::SourceList": sources, "Dir::Etc::SourceParts": "/dev/null",
-                    "Dir::State::Lists": folder / "lists", "Dir::State::status": "/dev/null",
-                    "Dir::Cache": folder / "cache", "Acquire::Languages": "none",
-                    "APT::Architecture": "amd64"}
-        return Apt(tuple(word for name, value in settings.items()
-                         for word in ("-o", f"{name}={value}")))
-
-    def get(self, *arguments: str, folder: Path) -> None:
-        _run(["apt-get", *self._options, "-qq", *arguments], folder)
-
-    def real_package(self) -> str | None:
-        """The package that the meta package stands for today."""
-        listing = subprocess.run(["apt-cache", *self._options, "depends", META_PACKAGE],
-                                 capture_output=True, text=True, check=False)
-        found = re.search(r"^ *Depends: (linux-image-\S+)$", listing.stdout, re.MULTILINE)
-        return found.group(1) if found else None
-
-
 def fetch_kernel(folder: Path, apt: Apt = Apt()) -> GuestKernel:
-    """Downloads and unpacks the kernel, unless the folder has it from an earlier run. Of two
-    that want it at once the second waits for the first."""
-    unpacked = folder / "kernel"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not unpacked.is_dir():
-            package = _download(folder, apt)
-            # Unpacked beside and renamed: an interrupted run leaves nothing that looks complete.
-            partial = folder / "kernel.partial"
-            shutil.rmtree(partial, ignore_errors=True)
-            _run(["dpkg-deb", "-x", str(package), str(partial)], folder)
-            partial.rename(unpacked)
-            package.unlink()
-    return _locate(unpacked)
+    """Unless the folder has it from an earlier run."""
+    return _locate(fetch(META_PACKAGE, folder / "kernel", apt, instead="linux-image-"))
 
 
 def build_initramfs(kernel: GuestKernel, workload: Path, work: Path,
@@ -144,27 +99,6 @@ def module_order(modules: Path, wanted: tuple[str, ...]) -> list[Path]:
     return order
 
 
-def _download(folder: Path, apt: Apt) -> Path:
-    package = apt.real_package()
-    if package is None:
-        # A fresh machine may have no package lists yet.
-        apt.get("update", folder=folder)
-        package = apt.real_package()
-    if package is None:
-        raise GuestKernelError(
-            f"apt knows no {META_PACKAGE}: is a Debian mirror for amd64 in /etc/apt/sources.list?")
-    print(f"Downloading the guest's kernel: {package} (unpacked into {folder}, not installed)",
-          flush=True)
-    try:
-        apt.get("download", package, folder=folder)
-    except GuestKernelError:
-        # The lists may be older than the mirror.
-        apt.get("update", folder=folder)
-        package = apt.real_package() or package
-        apt.get("download", package, folder=folder)
-    return next(folder.glob(f"{package}_*.deb"))
-
-
 def _locate(unpacked: Path) -> GuestKernel:
     images = list(unpacked.glob("boot/vmlinuz-*"))
     # usr/lib/modules where the package was made for a merged /usr.
@@ -173,10 +107,3 @@ def _locate(unpacked: Path) -> GuestKernel:
         raise GuestKernelError(f"{unpacked} does not look like a kernel package: remove it and "
                                "run again")
     return GuestKernel(images[0], modules[0])
-
-
-def _run(command: list[str], folder: Path) -> None:
-    result = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT, text=True, check=False)
-    if result.returncode != 0:
-        raise GuestKernelError(f"{' '.join(command)} failed:\n{result.stdout.strip()}")

@@ -13,10 +13,10 @@ import sys
 import options
 from accelerator import AcceleratorError
 from control import ControlError
+from debian_package import PackageError
 from disk_image import DiskImageError
 from folders import Folders
 from guest import is_progress
-from guest_kernel import GuestKernelError
 from live_run import LiveRun
 from preparation import PreparationError, prepare
 from process import User, ignore_ending_signals, obey_ending_signals
@@ -25,7 +25,7 @@ from scene import StartError
 from sizes import mib
 from summary import as_json, as_text, failures
 
-EXPLAINED = (AcceleratorError, ControlError, DiskImageError, GuestKernelError, PreparationError,
+EXPLAINED = (AcceleratorError, ControlError, DiskImageError, PackageError, PreparationError,
              StartError)
 LOG_LINES_SHOWN = 8
 

@@ -10,8 +10,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from guest_kernel import Apt, GuestKernelError, fetch_kernel
+from debian_package import Apt, PackageError
 from folders import give_to_owner
+from guest_kernel import fetch_kernel
 from kernel_guest import run_in_guest
 from options import REPOSITORY
 from tap import Tap, skip_all
@@ -32,7 +33,7 @@ def main() -> int:
     try:
         with contextlib.redirect_stdout(sys.stderr):  # it may have news, which are no TAP
             kernel = fetch_kernel(folder, Apt.of_release(release, folder / "apt"))
-    except GuestKernelError as error:
+    except PackageError as error:
         reason = f"the kernel of {release} cannot be had: {' '.join(str(error).split())[:300]}"
         if release != NEEDED:
             skip_all(reason)
