@@ -2,76 +2,23 @@
 #include "hostd/ctl/commands.h"
 
 #include <cstdint>
-#include <cstdio>
 #include <functional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "hostd/base/clock.h"
 #include "hostd/base/units.h"
-#include "hostd/ctl/control_client.h"
+#include "hostd/ctl/metrics.h"
 #include "hostd/ctl/progress.h"
+#include "hostd/ctl/session.h"
 #include "hostd/ctl/size.h"
 #include "hostd/ctl/views.h"
+#include "hostd/ctl/whole_file.h"
 
 namespace ebb {
 namespace {
 
 constexpr int kPollIntervalMs = 200;
-
-std::string Str(absl::string_view text) { return std::string(text.data(), text.size()); }
-
-void Print(const std::string& text) { std::fputs(text.c_str(), stdout); }
-
-int Complain(ExitCode code, const std::string& message) {
-  std::fprintf(stderr, "ebbctl: %s\n", message.c_str());
-  return code;
-}
-
-void PrintJson(const Json& json) {
-  Print(json.dump(2, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace) + "\n");
-}
-
-std::string ErrorMessage(const ApiReply& reply) {
-  const auto error = reply.json.find("error");
-  const std::string message = error != reply.json.end() ? TextField(*error, "message") : "";
-  return message.empty() ? absl::StrCat("ebbd answers with HTTP status ", reply.http_status)
-                         : message;
-}
-
-// One conversation with the daemon.
-class Session {
- public:
-  explicit Session(const Invocation& invocation)
-      : json_(invocation.json), client_(invocation.socket_path) {}
-
-  // Nothing when it fails; Fail() then says why.
-  std::optional<Json> Call(const char* method, const std::string& path,
-                           const std::string& body = "") {
-    absl::StatusOr<ApiReply> reply = client_.Call(method, path, body);
-    if (!reply.ok()) {
-      const bool unreachable = reply.status().code() == absl::StatusCode::kUnavailable;
-      exit_code_ = unreachable ? kExitUnreachable : kExitFailed;
-      error_ = Str(reply.status().message());
-      return std::nullopt;
-    }
-    if (!reply->ok()) {
-      if (json_) PrintJson(reply->json);
-      exit_code_ = kExitFailed;
-      error_ = ErrorMessage(*reply);
-      return std::nullopt;
-    }
-    return std::move(reply->json);
-  }
-
-  int Fail() const { return Complain(exit_code_, error_); }
-
- private:
-  const bool json_;
-  ControlClient client_;
-  ExitCode exit_code_ = kExitDone;
-  std::string error_;
-};
 
 // The daemon checks names too; here they become part of a path.
 bool IsVmName(const std::string& name) {
@@ -209,7 +156,7 @@ int RunLimit(const Invocation& invocation) {
   uint64_t bytes = 0;
   if (size != "none") {
     const absl::StatusOr<uint64_t> parsed = ParseSize(size);
-    if (!parsed.ok()) return Complain(kExitUsage, Str(parsed.status().message()));
+    if (!parsed.ok()) return Complain(kExitUsage, MessageOf(parsed.status()));
     if (*parsed == 0) {
       return Complain(kExitUsage, absl::StrCat("0 is not a limit; to lift the limit: ebbctl limit ",
                                                name, " none"));
@@ -256,7 +203,7 @@ int RunSwapOut(const Invocation& invocation) {
                                  name, " --to 256M"));
   }
   const absl::StatusOr<uint64_t> to_bytes = ParseSize(*invocation.to);
-  if (!to_bytes.ok()) return Complain(kExitUsage, Str(to_bytes.status().message()));
+  if (!to_bytes.ok()) return Complain(kExitUsage, MessageOf(to_bytes.status()));
 
   const InterruptWatch interrupt;
   Session session(invocation);
@@ -382,13 +329,28 @@ int RunAttach(const Invocation& invocation) {
   return kExitDone;
 }
 
+int RunMetrics(const Invocation& invocation) {
+  Session session(invocation);
+  const auto host = session.Call("GET", "/v1/status");
+  if (!host) return session.Fail();
+  const auto vms = session.Call("GET", "/v1/vms");
+  if (!vms) return session.Fail();
+  const std::string text = MetricsText(*host, *vms);
+  if (!invocation.output) {
+    Print(text);
+    return kExitDone;
+  }
+  const absl::Status written = WriteWholeFile(*invocation.output, text);
+  return written.ok() ? kExitDone : Complain(kExitFailed, MessageOf(written));
+}
+
 }  // namespace
 
 const std::vector<Command>& AllCommands() {
   static const std::vector<Command> kCommands = {
-      {"status", "", 0, false, false, "the daemon, and all VMs together",
+      {"status", "", 0, 0, "the daemon, and all VMs together",
        "Shows whether ebbd runs, for how long, and what it saves on this host.\n", &RunStatus},
-      {"list", "", 0, false, false, "one line for each VM",
+      {"list", "", 0, 0, "one line for each VM",
        "Columns:\n"
        "  LIMIT      Ebb keeps the VM's resident memory at or below this\n"
        "  RESIDENT   guest memory that is in the host's memory now\n"
@@ -398,31 +360,38 @@ const std::vector<Command>& AllCommands() {
        "  SAVED      host memory gained: SWAPPED less POOL and bookkeeping\n"
        "  FAULT p99  all but 1 of 100 swapped pages that were touched came back within this\n",
        &RunList},
-      {"show", "VM", 1, false, false, "everything about one VM",
+      {"show", "VM", 1, 0, "everything about one VM",
        "Shows where the VM's memory is, what that costs, and what Ebb is doing to it.\n", &RunShow},
-      {"limit", "VM SIZE|none", 2, false, false, "keep a VM's resident memory at or below SIZE",
+      {"limit", "VM SIZE|none", 2, 0, "keep a VM's resident memory at or below SIZE",
        "Ebb swaps pages out until the VM fits, and keeps it there. The guest is not told and\n"
        "keeps its RAM; pages come back when it touches them. `none` lifts the limit.\n\n"
        "Example: ebbctl limit web 256M\n",
        &RunLimit},
-      {"swap-out", "VM --to SIZE", 1, true, true, "swap out once, until SIZE is resident",
+      {"swap-out", "VM --to SIZE", 1, kTakesTo | kTakesNoWait,
+       "swap out once, until SIZE is resident",
        "Takes pages until only SIZE is resident, then leaves the VM alone: what the guest touches\n"
        "afterwards comes back and stays. Waits until that is done; Ctrl-C ends only the "
        "waiting.\n\n"
        "Example: ebbctl swap-out web --to 256M\n",
        &RunSwapOut},
-      {"swap-in", "VM", 1, false, true, "bring swapped-out pages back",
+      {"swap-in", "VM", 1, kTakesNoWait, "bring swapped-out pages back",
        "Brings back as much as the VM's limit and the host's memory allow. Waits until that is\n"
        "done; Ctrl-C ends only the waiting.\n\n"
        "Example: ebbctl limit web none && ebbctl swap-in web\n",
        &RunSwapIn},
-      {"detach", "VM", 1, false, true, "bring everything back and leave a VM alone",
+      {"detach", "VM", 1, kTakesNoWait, "bring everything back and leave a VM alone",
        "For what does not go together with Ebb, as QEMU's background snapshots. Waits until all\n"
        "of the VM's memory is back; Ctrl-C ends only the waiting. It runs on without Ebb until\n"
        "`ebbctl attach` lets it return, or ebbd is started again.\n",
        &RunDetach},
-      {"attach", "VM", 1, false, false, "let a VM that was detached return",
+      {"attach", "VM", 1, 0, "let a VM that was detached return",
        "It has the limit that it had before. Other VMs attach by themselves.\n", &RunAttach},
+      {"metrics", "", 0, kTakesOutput | kTakesNoJson,
+       "figures of the daemon and all VMs, for Prometheus",
+       "In Prometheus' text format. For node_exporter's textfile collector, every 15 s or so:\n\n"
+       "  ebbctl metrics --output /var/lib/prometheus/node-exporter/ebb.prom\n\n"
+       "What the figures mean: docs/METRICS.md.\n",
+       &RunMetrics},
   };
   return kCommands;
 }

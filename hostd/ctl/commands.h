@@ -22,15 +22,23 @@ struct Invocation {
   bool json = false;
   bool no_wait = false;
   std::optional<std::string> to;       // --to SIZE
+  std::optional<std::string> output;   // --output FILE
   std::vector<std::string> arguments;  // what follows the command's name
+};
+
+// Options that not all commands take, as bits.
+enum CommandOption : unsigned {
+  kTakesTo = 1,
+  kTakesNoWait = 2,
+  kTakesOutput = 4,
+  kTakesNoJson = 8,
 };
 
 struct Command {
   const char* name;
   const char* arguments;  // as in the usage line
   size_t argument_count;
-  bool takes_to;
-  bool takes_no_wait;
+  unsigned options;  // bits of CommandOption
   const char* summary;
   const char* help;
   int (*run)(const Invocation& invocation);  // returns an ExitCode

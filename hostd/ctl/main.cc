@@ -19,30 +19,34 @@ namespace {
 constexpr const char* kDefaultSocket = "/run/ebb/control.sock";
 constexpr const char* kSocketVariable = "EBB_CONTROL_SOCKET";
 
-enum Option { kSocket = 256, kJson, kTo, kNoWait, kHelp, kVersion };
+enum Option { kSocket = 256, kJson, kTo, kNoWait, kOutput, kHelp, kVersion };
 
 constexpr option kOptions[] = {
-    {"socket", required_argument, nullptr, kSocket},
-    {"json", no_argument, nullptr, kJson},
-    {"to", required_argument, nullptr, kTo},
-    {"no-wait", no_argument, nullptr, kNoWait},
-    {"help", no_argument, nullptr, kHelp},
-    {"version", no_argument, nullptr, kVersion},
-    {nullptr, 0, nullptr, 0},
+    {"socket", required_argument, nullptr, kSocket}, {"json", no_argument, nullptr, kJson},
+    {"to", required_argument, nullptr, kTo},         {"no-wait", no_argument, nullptr, kNoWait},
+    {"output", required_argument, nullptr, kOutput}, {"help", no_argument, nullptr, kHelp},
+    {"version", no_argument, nullptr, kVersion},     {nullptr, 0, nullptr, 0},
 };
 
 std::string UsageLine(const Command& command) {
   std::string text = command.name;
   if (command.arguments[0] != '\0') absl::StrAppend(&text, " ", command.arguments);
-  if (command.takes_no_wait) text += " [--no-wait]";
+  if ((command.options & kTakesNoWait) != 0) text += " [--no-wait]";
+  if ((command.options & kTakesOutput) != 0) text += " [--output FILE]";
   return text;
 }
 
-std::string OptionsHelp(bool to, bool no_wait) {
+// `taken`: bits of CommandOption.
+std::string OptionsHelp(unsigned taken) {
   Table options({Align::kLeft, Align::kLeft});
-  if (to) options.AddRow({"--to SIZE", "what may stay resident"});
-  if (no_wait) options.AddRow({"--no-wait", "return at once; ebbd goes on by itself"});
-  options.AddRow({"--json", "print the control API's JSON instead of text"});
+  const auto add = [&](CommandOption bit, const char* written, const char* help) {
+    if ((taken & bit) != 0) options.AddRow({written, help});
+  };
+  add(kTakesTo, "--to SIZE", "what may stay resident");
+  add(kTakesNoWait, "--no-wait", "return at once; ebbd goes on by itself");
+  add(kTakesOutput, "--output FILE", "write to FILE, which is replaced as a whole");
+  if ((taken & kTakesNoJson) == 0)
+    options.AddRow({"--json", "print the control API's JSON instead of text"});
   options.AddRow({"--socket PATH", absl::StrCat("ebbd's control socket (default $", kSocketVariable,
                                                 " or ", kDefaultSocket, ")")});
   options.AddRow({"-h, --help", "this text; after a command, about that command"});
@@ -61,7 +65,7 @@ std::string GeneralHelp() {
   return absl::StrCat(
       "Usage: ebbctl COMMAND [OPTIONS]\n\n",
       "Talks to ebbd, which lets this host's VMs have more memory than the host has.\n\n",
-      "Commands:\n", commands.ToString("  "), "\n", OptionsHelp(false, false), "\n", kSizeHelp,
+      "Commands:\n", commands.ToString("  "), "\n", OptionsHelp(0), "\n", kSizeHelp,
       "\nExit codes: 0 done, 1 ebbd refused or failed, 2 wrong usage, 3 ebbd cannot be reached,\n"
       "130 Ctrl-C while waiting.\n");
 }
@@ -69,7 +73,7 @@ std::string GeneralHelp() {
 std::string CommandHelp(const Command& command) {
   const bool takes_size = std::strstr(command.arguments, "SIZE") != nullptr;
   return absl::StrCat("Usage: ebbctl ", UsageLine(command), " [OPTIONS]\n\n", command.help, "\n",
-                      OptionsHelp(command.takes_to, command.takes_no_wait), takes_size ? "\n" : "",
+                      OptionsHelp(command.options), takes_size ? "\n" : "",
                       takes_size ? kSizeHelp : "");
 }
 
@@ -99,17 +103,16 @@ int Print(const std::string& text) {
   return FlushAndReturn(kExitDone);
 }
 
-int Main(int argc, char** argv) {
-  if (argc < 1) return kExitUsage;
-  char name[] = "ebbctl";  // for getopt_long's messages, however we were called
-  argv[0] = name;
+// The options of a command line.
+struct Options {
   Invocation invocation;
-  const char* from_environment = std::getenv(kSocketVariable);
-  const bool is_set = from_environment != nullptr && from_environment[0] != '\0';
-  invocation.socket_path = is_set ? from_environment : kDefaultSocket;
-
   bool help = false;
   bool version = false;
+};
+
+// False when they make no sense, which has been said then.
+bool ParseOptions(int argc, char** argv, Options* options) {
+  Invocation& invocation = options->invocation;
   int option;
   while ((option = getopt_long(argc, argv, "hV", kOptions, nullptr)) != -1) {
     switch (option) {
@@ -125,20 +128,46 @@ int Main(int argc, char** argv) {
       case kNoWait:
         invocation.no_wait = true;
         break;
+      case kOutput:
+        invocation.output = optarg;
+        break;
       case 'h':
       case kHelp:
-        help = true;
+        options->help = true;
         break;
       case 'V':
       case kVersion:
-        version = true;
+        options->version = true;
         break;
       default:  // getopt_long has said what is wrong
         std::fputs("See: ebbctl --help\n", stderr);
-        return kExitUsage;
+        return false;
     }
   }
-  if (version) return Print("ebbctl " EBB_VERSION "\n");
+  return true;
+}
+
+// The first option that was given to a command that does not take it.
+const char* OptionNotTaken(const Invocation& invocation, const Command& command) {
+  if (invocation.to && (command.options & kTakesTo) == 0) return "--to";
+  if (invocation.no_wait && (command.options & kTakesNoWait) == 0) return "--no-wait";
+  if (invocation.output && (command.options & kTakesOutput) == 0) return "--output";
+  if (invocation.json && (command.options & kTakesNoJson) != 0) return "--json";
+  return nullptr;
+}
+
+int Main(int argc, char** argv) {
+  if (argc < 1) return kExitUsage;
+  char name[] = "ebbctl";  // for getopt_long's messages, however we were called
+  argv[0] = name;
+  Options options;
+  Invocation& invocation = options.invocation;
+  const char* from_environment = std::getenv(kSocketVariable);
+  const bool is_set = from_environment != nullptr && from_environment[0] != '\0';
+  invocation.socket_path = is_set ? from_environment : kDefaultSocket;
+  if (!ParseOptions(argc, argv, &options)) return kExitUsage;
+  if (options.version) return Print("ebbctl " EBB_VERSION "\n");
+  bool help = options.help;
   if (optind < argc && std::string_view(argv[optind]) == "help") {
     help = true;
     ++optind;
@@ -157,13 +186,13 @@ int Main(int argc, char** argv) {
     return ComplainAboutUsage(absl::StrCat("this is written: ebbctl ", UsageLine(*command)),
                               command->name);
   }
-  if (invocation.to && !command->takes_to) {
-    return ComplainAboutUsage(absl::StrCat(command->name, " takes no --to"), command->name);
-  }
-  if (invocation.no_wait && !command->takes_no_wait) {
-    return ComplainAboutUsage(absl::StrCat(command->name, " takes no --no-wait"), command->name);
+  if (const char* option = OptionNotTaken(invocation, *command); option != nullptr) {
+    return ComplainAboutUsage(absl::StrCat(command->name, " takes no ", option), command->name);
   }
   if (invocation.socket_path.empty()) return ComplainAboutUsage("--socket is empty");
+  if (invocation.output && invocation.output->empty()) {
+    return ComplainAboutUsage("--output is empty");
+  }
   return FlushAndReturn(command->run(invocation));
 }
 

@@ -201,12 +201,6 @@ Section BarrierSection(const Json& vm) {
   return section;
 }
 
-const Json& VmsOf(const Json& vms) {
-  static const Json kNone = Json::array();
-  const auto found = vms.find("vms");
-  return found != vms.end() && found->is_array() ? *found : kNone;
-}
-
 }  // namespace
 
 // find() on what is not an object finds nothing.
@@ -228,6 +222,12 @@ std::string TextField(const Json& json, const char* field) {
       text.begin(), text.end(),
       [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
   return text;
+}
+
+const Json& VmsOf(const Json& vms) {
+  static const Json kNone = Json::array();
+  const auto found = vms.find("vms");
+  return found != vms.end() && found->is_array() ? *found : kNone;
 }
 
 std::string MemoryInOneLine(const Json& vm) {

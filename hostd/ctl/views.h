@@ -17,6 +17,9 @@ uint64_t NumberField(const Json& json, const char* field);
 double RealField(const Json& json, const char* field);
 std::string TextField(const Json& json, const char* field);
 
+// The VMs in the answer of /v1/vms.
+const Json& VmsOf(const Json& vms);
+
 // `host` is the answer of /v1/status, `vms` that of /v1/vms.
 std::string StatusView(const Json& host, const Json& vms);
 std::string ListView(const Json& vms);

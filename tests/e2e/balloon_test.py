@@ -8,7 +8,9 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
+import metrics
 import scene_check
 from monitor import Monitor, MonitorError
 from preparation import Prepared
@@ -26,6 +28,7 @@ REPORTED_S = 60
 ROUNDS = 3
 INFLATED_S = 30
 PING_S = 0.02
+EBBCTL = Path(sys.argv[1]).resolve() / "hostd/ctl/ebbctl"
 MONITOR_MS = 100
 LONGEST_MS = 1000
 
@@ -55,6 +58,20 @@ class Ping(threading.Thread):
         self.join()
 
 
+class Places:
+    """Samples where the guest's memory is, as Prometheus would."""
+
+    def __init__(self, guest: SceneCheck) -> None:
+        self._guest = guest
+        self.samples = 0
+        self.wrong: list[str] = []
+
+    def sample(self) -> None:
+        said = metrics.parse(metrics.ask(EBBCTL, self._guest.scene.ebbd.control_socket))
+        self.wrong += metrics.places_that_do_not_add_up(said)
+        self.samples += len(said["ebb_vm_configured_bytes"].samples)
+
+
 def set_up(stage: Stage) -> Prepared:
     vm = replace(stage.prepared.vm, guest_parameters=PARAMETERS, devices=(DEVICE,))
     return replace(stage.prepared, vm=vm)
@@ -63,6 +80,7 @@ def set_up(stage: Stage) -> Prepared:
 def check(guest: SceneCheck) -> None:
     guest.wait_until_full()
     guest.wait_until_settled("most of it was taken away")
+    places = Places(guest)
     with guest.scene.qemu.monitor() as monitor, guest.scene.qemu.monitor(2) as pinged:
         ping = Ping(pinged)
         ping.start()
@@ -70,8 +88,10 @@ def check(guest: SceneCheck) -> None:
             guest.wait(lambda: guest.vm()["pages_discarded"] > REPORTED_PAGES, REPORTED_S,
                        "what the guest reports as free is not stored any more")
             for round_number in range(ROUNDS):
-                resize(guest, monitor, SMALL_BYTES, f"balloon inflated, round {round_number}")
-                resize(guest, monitor, RAM_BYTES, f"balloon deflated, round {round_number}")
+                resize(guest, monitor, SMALL_BYTES, f"balloon inflated, round {round_number}",
+                       places)
+                resize(guest, monitor, RAM_BYTES, f"balloon deflated, round {round_number}",
+                       places)
         finally:
             ping.stop()
     answers = sorted(ping.answers_ms)
@@ -82,13 +102,20 @@ def check(guest: SceneCheck) -> None:
     # All of them on a machine with nothing else to do.
     guest.tap.check(answers[len(answers) * 99 // 100] < MONITOR_MS, f"within {MONITOR_MS} ms")
     guest.tap.check(answers[-1] < LONGEST_MS, f"and always within {LONGEST_MS} ms")
+    guest.tap.check(places.samples > 2 * ROUNDS and not places.wrong,
+                    f"the places of its memory added up in {places.samples} samples "
+                    f"{places.wrong[:3]}")
     guest.check_nothing_wrong()
 
 
-def resize(guest: SceneCheck, monitor: Monitor, size: int, what: str) -> None:
+def resize(guest: SceneCheck, monitor: Monitor, size: int, what: str, places: Places) -> None:
+    def resized() -> bool:
+        places.sample()
+        return monitor.execute("query-balloon")["actual"] == size
+
     monitor.execute("balloon", value=size)
-    guest.wait(lambda: monitor.execute("query-balloon")["actual"] == size, INFLATED_S, what)
-    guest.watch(2)
+    guest.wait(resized, INFLATED_S, what)
+    guest.watch(2, places.sample)
 
 
 if __name__ == "__main__":

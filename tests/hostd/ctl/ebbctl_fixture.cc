@@ -10,6 +10,8 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
 #include <utility>
 
 #include "hostd/base/clock.h"
@@ -30,6 +32,12 @@ std::string EbbctlPath() {
   const char* program = std::getenv("EBBCTL");
   EXPECT_NE(program, nullptr) << "run this through meson test, or set EBBCTL";
   return program == nullptr ? "ebbctl" : program;
+}
+
+std::string ContentOf(const std::string& file) {
+  std::ifstream stream(file);
+  EXPECT_TRUE(stream.is_open()) << file;
+  return {std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
 }
 
 Process::Process(const std::vector<std::string>& arguments,

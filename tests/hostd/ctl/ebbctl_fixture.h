@@ -23,6 +23,8 @@ inline constexpr int64_t kDeadlineNs = 30 * kNsPerS;
 // The ebbctl to test: $EBBCTL.
 std::string EbbctlPath();
 
+std::string ContentOf(const std::string& file);
+
 struct Result {
   int exit_code = -1;  // minus the signal that ended it
   std::string out;

@@ -40,6 +40,9 @@ TEST_F(MainTest, WrongUsageIsExplainedAndAsksNothing) {
       {{"swap-out", "w b", "--to", "1G"}, "not a VM's name"},
       {{"list", "--to", "1G"}, "list takes no --to"},
       {{"list", "--no-wait"}, "list takes no --no-wait"},
+      {{"list", "--output", "x"}, "list takes no --output"},
+      {{"metrics", "--json"}, "metrics takes no --json"},
+      {{"metrics", "--output", ""}, "--output is empty"},
   };
   for (const Case& c : kCases) {
     const Result result = Run(c.arguments);
@@ -65,7 +68,7 @@ TEST_F(MainTest, HelpAndVersionNeedNoDaemon) {
     ExpectNoTrailingSpaces(result.out);
   }
   for (const char* command :
-       {"status", "list", "show", "limit", "swap-out", "swap-in", "detach", "attach"}) {
+       {"status", "list", "show", "limit", "swap-out", "swap-in", "detach", "attach", "metrics"}) {
     const Result result = Run({command, "--help"});
     EXPECT_EQ(result.exit_code, 0);
     ExpectContains(result.out, std::string("Usage: ebbctl ") + command);

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+// What every command does: ask the daemon, print, complain.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "hostd/ctl/commands.h"
+#include "hostd/ctl/control_client.h"
+#include "hostd/ctl/views.h"
+
+namespace ebb {
+
+// One conversation with the daemon.
+class Session {
+ public:
+  explicit Session(const Invocation& invocation)
+      : json_(invocation.json), client_(invocation.socket_path) {}
+
+  // Nothing when it fails; Fail() then says why.
+  std::optional<Json> Call(const char* method, const std::string& path,
+                           const std::string& body = "");
+
+  // Complains about the last call; how the command ends.
+  int Fail() const;
+
+ private:
+  const bool json_;
+  ControlClient client_;
+  ExitCode exit_code_ = kExitDone;
+  std::string error_;
+};
+
+void Print(const std::string& text);
+void PrintJson(const Json& json);
+// Says it on stderr; returns `code`.
+int Complain(ExitCode code, const std::string& message);
+
+std::string MessageOf(const absl::Status& status);
+
+}  // namespace ebb
