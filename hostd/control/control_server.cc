@@ -23,6 +23,7 @@
 #include "hostd/base/wait_checks.h"
 #include "hostd/control/routes.h"
 #include "hostd/os/listen_socket.h"
+#include "hostd/os/unix_socket.h"
 
 namespace ebb {
 
@@ -86,6 +87,12 @@ MHD_Result Answer(MHD_Connection* connection, const ApiResponse& answer) {
   return queued;
 }
 
+int FdOf(MHD_Connection* connection) {
+  const MHD_ConnectionInfo* info =
+      MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+  return info == nullptr ? -1 : info->connect_fd;
+}
+
 // libmicrohttpd has refused a header that is not a number.
 bool AnnouncesTooMuch(MHD_Connection* connection) {
   const char* length = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Content-Length");
@@ -114,13 +121,10 @@ MHD_Result OnRequest(void* host, MHD_Connection* connection, const char*, const 
   if (exchange->received_bytes > kMaxRequestBodyBytes) {
     return Answer(connection, PayloadTooLarge());
   }
+  const absl::StatusOr<PeerCredentials> peer = PeerOf(FdOf(connection));
+  if (!peer.ok()) return MHD_NO;
+  exchange->request.caller = {peer->uid, peer->pid};
   return Answer(connection, HandleRequest(*static_cast<Host*>(host), exchange->request));
-}
-
-int FdOf(MHD_Connection* connection) {
-  const MHD_ConnectionInfo* info =
-      MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-  return info == nullptr ? -1 : info->connect_fd;
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "hostd/base/status_macros.h"
 #include "hostd/control/status_json.h"
@@ -86,46 +87,67 @@ bool IsVmName(std::string_view name) {
   return true;
 }
 
-enum class Resource { kStatus, kVms, kVm, kLimit, kSwapOut, kSwapIn, kDetach, kAttach };
-
-struct Target {
-  Resource resource;
-  std::string vm_name;
+enum class Resource {
+  kStatus,
+  kEvents,
+  kVms,
+  kVm,
+  kLimit,
+  kSwapOut,
+  kSwapIn,
+  kDetach,
+  kAttach,
 };
 
-const char* MethodOf(Resource resource) {
-  switch (resource) {
-    case Resource::kStatus:
-    case Resource::kVms:
-    case Resource::kVm:
-      return "GET";
-    case Resource::kLimit:
-      return "PUT";
-    case Resource::kSwapOut:
-    case Resource::kSwapIn:
-    case Resource::kDetach:
-    case Resource::kAttach:
-      return "POST";
+struct Route {
+  const char* method;  // the only one that the path takes
+  std::string_view path;
+  Resource resource;
+};
+// The whole API. A test reads this table, and compares it with docs/openapi.json.
+constexpr std::string_view kName = "{name}";
+constexpr Route kRoutes[] = {
+    {"GET", "/v1/status", Resource::kStatus},
+    {"GET", "/v1/events", Resource::kEvents},
+    {"GET", "/v1/vms", Resource::kVms},
+    {"GET", "/v1/vms/{name}", Resource::kVm},
+    {"PUT", "/v1/vms/{name}/limit", Resource::kLimit},
+    {"POST", "/v1/vms/{name}/swap-out", Resource::kSwapOut},
+    {"POST", "/v1/vms/{name}/swap-in", Resource::kSwapIn},
+    {"POST", "/v1/vms/{name}/detach", Resource::kDetach},
+    {"POST", "/v1/vms/{name}/attach", Resource::kAttach},
+};
+
+struct Target {
+  const Route* route;
+  std::optional<std::string> vm_name;  // as sent; none where the path has none
+};
+
+// The part of `path` that stands for the name in `route`; "" where there is none. Nothing where the
+// path is another one.
+std::optional<std::string_view> MatchName(std::string_view route, std::string_view path) {
+  const size_t at = route.find(kName);
+  if (at == std::string_view::npos) {
+    return path == route ? std::optional<std::string_view>("") : std::nullopt;
   }
-  return "";
+  const std::string_view after = route.substr(at + kName.size());
+  if (path.size() < at + after.size() || path.substr(0, at) != route.substr(0, at)) {
+    return std::nullopt;
+  }
+  const std::string_view name = path.substr(at, path.size() - at - after.size());
+  const bool is_one_part = name.find('/') == std::string_view::npos;
+  return is_one_part && path.substr(at + name.size()) == after
+             ? std::optional<std::string_view>(name)
+             : std::nullopt;
 }
 
 std::optional<Target> ParsePath(std::string_view path) {
-  constexpr std::string_view kVms = "/v1/vms";
-  if (path == "/v1/status") return Target{Resource::kStatus, ""};
-  if (path == kVms) return Target{Resource::kVms, ""};
-  if (path.substr(0, kVms.size() + 1) != "/v1/vms/") return std::nullopt;
-  path.remove_prefix(kVms.size() + 1);
-
-  const size_t slash = path.find('/');
-  const std::string name(path.substr(0, slash));
-  if (slash == std::string_view::npos) return Target{Resource::kVm, name};
-  const std::string_view action = path.substr(slash + 1);
-  if (action == "limit") return Target{Resource::kLimit, name};
-  if (action == "swap-out") return Target{Resource::kSwapOut, name};
-  if (action == "swap-in") return Target{Resource::kSwapIn, name};
-  if (action == "detach") return Target{Resource::kDetach, name};
-  if (action == "attach") return Target{Resource::kAttach, name};
+  for (const Route& route : kRoutes) {
+    const std::optional<std::string_view> name = MatchName(route.path, path);
+    if (!name) continue;
+    const bool has_name = route.path.find(kName) != std::string_view::npos;
+    return Target{&route, has_name ? std::optional<std::string>(*name) : std::nullopt};
+  }
   return std::nullopt;
 }
 
@@ -214,43 +236,74 @@ absl::Status RequireNoBody(const std::string& body) {
 }
 
 // Checks the body and does what is asked; nothing has changed when this fails.
-absl::Status Act(Host& host, const Target& target, const std::string& body) {
-  switch (target.resource) {
+absl::Status Act(Host& host, const Target& target, const ApiRequest& request) {
+  const std::string name = target.vm_name.value_or("");
+  switch (target.route->resource) {
     case Resource::kStatus:
+    case Resource::kEvents:
     case Resource::kVms:
     case Resource::kVm:
-      if (!body.empty()) return absl::InvalidArgumentError("GET takes no body");
+      if (!request.body.empty()) return absl::InvalidArgumentError("GET takes no body");
       return absl::OkStatus();
     case Resource::kLimit: {
-      EBB_ASSIGN_OR_RETURN(const uint64_t bytes, ParseBytes(body, "bytes"));
-      return host.SetLimit(target.vm_name, bytes);
+      EBB_ASSIGN_OR_RETURN(const uint64_t bytes, ParseBytes(request.body, "bytes"));
+      return host.SetLimit(name, bytes, request.caller);
     }
     case Resource::kSwapOut: {
-      EBB_ASSIGN_OR_RETURN(const uint64_t to_bytes, ParseBytes(body, "to_bytes"));
-      return host.SwapOut(target.vm_name, to_bytes);
+      EBB_ASSIGN_OR_RETURN(const uint64_t to_bytes, ParseBytes(request.body, "to_bytes"));
+      return host.SwapOut(name, to_bytes, request.caller);
     }
     case Resource::kSwapIn:
-      EBB_RETURN_IF_ERROR(RequireNoBody(body));
-      return host.SwapIn(target.vm_name);
+      EBB_RETURN_IF_ERROR(RequireNoBody(request.body));
+      return host.SwapIn(name, request.caller);
     case Resource::kDetach:
-      EBB_RETURN_IF_ERROR(RequireNoBody(body));
-      return host.Detach(target.vm_name);
+      EBB_RETURN_IF_ERROR(RequireNoBody(request.body));
+      return host.Detach(name, request.caller);
     case Resource::kAttach:
-      EBB_RETURN_IF_ERROR(RequireNoBody(body));
-      return host.Attach(target.vm_name);
+      EBB_RETURN_IF_ERROR(RequireNoBody(request.body));
+      return host.Attach(name, request.caller);
   }
   return absl::InternalError("unreachable");
 }
 
-ApiResponse Show(const Host& host, const Target& target) {
-  if (target.resource == Resource::kStatus) return Ok(ToJson(host.Status()));
-  if (target.resource == Resource::kVms) {
-    ordered_json vms = ordered_json::array();
-    for (const VmStatus& vm : host.Vms()) vms.push_back(ToJson(vm));
-    return Ok({{"vms", std::move(vms)}});
+// The number in "after=NUMBER"; 0 without a query.
+absl::StatusOr<uint64_t> ParseAfter(std::string_view query) {
+  constexpr std::string_view kAfter = "?after=";
+  if (query.empty()) return 0;
+  uint64_t seq = 0;
+  if (query.substr(0, kAfter.size()) == kAfter) {
+    const std::string_view digits = query.substr(kAfter.size());
+    // SimpleAtoi takes signs and spaces, too.
+    if (digits.find_first_not_of("0123456789") == std::string_view::npos &&
+        absl::SimpleAtoi(absl::string_view(digits.data(), digits.size()), &seq)) {
+      return seq;
+    }
   }
-  const absl::StatusOr<VmStatus> vm = host.Vm(target.vm_name);
-  return vm.ok() ? Ok(ToJson(*vm)) : Error(vm.status());
+  return absl::InvalidArgumentError(
+      "the only query parameter is after=SEQ, a whole number from 0 to 2^64-1");
+}
+
+ApiResponse ShowEvents(const Host& host, std::string_view query) {
+  const absl::StatusOr<uint64_t> after = ParseAfter(query);
+  return after.ok() ? Ok(ToJson(host.EventsAfter(*after))) : Error(after.status());
+}
+
+ApiResponse Show(const Host& host, const Target& target, std::string_view query) {
+  switch (target.route->resource) {
+    case Resource::kStatus:
+      return Ok(ToJson(host.Status()));
+    case Resource::kEvents:
+      return ShowEvents(host, query);
+    case Resource::kVms: {
+      ordered_json vms = ordered_json::array();
+      for (const VmStatus& vm : host.Vms()) vms.push_back(ToJson(vm));
+      return Ok({{"vms", std::move(vms)}});
+    }
+    default: {
+      const absl::StatusOr<VmStatus> vm = host.Vm(target.vm_name.value_or(""));
+      return vm.ok() ? Ok(ToJson(*vm)) : Error(vm.status());
+    }
+  }
 }
 
 }  // namespace
@@ -268,25 +321,25 @@ ApiResponse HandleRequest(Host& host, const ApiRequest& request) {
   const std::optional<Target> target = ParsePath(path);
   if (!target) return Error(kNotFound, absl::StrCat("no such path: ", Quoted(path)));
 
-  const char* method = MethodOf(target->resource);
+  const char* method = target->route->method;
   if (request.method != method) {
     ApiResponse response =
         Error(kMethodNotAllowed, absl::StrCat("this path takes ", method, " only"));
     response.allow = method;
     return response;
   }
-  if (path.size() != full.size()) {
-    return Error(kInvalidArgument, "the control API takes no query parameters");
+  const std::string_view query = full.substr(path.size());
+  if (!query.empty() && target->route->resource != Resource::kEvents) {
+    return Error(kInvalidArgument, "this path takes no query parameters");
   }
   // Not decoded: no name needs it, and two spellings of one name would invite mistakes.
-  const bool has_name = target->resource != Resource::kStatus && target->resource != Resource::kVms;
-  if (has_name && !IsVmName(target->vm_name)) {
+  if (target->vm_name && !IsVmName(*target->vm_name)) {
     return Error(kInvalidArgument,
-                 absl::StrCat("not a VM name: ", Quoted(target->vm_name), "; names are 1 to ",
+                 absl::StrCat("not a VM name: ", Quoted(*target->vm_name), "; names are 1 to ",
                               kMaxNameBytes, " characters of A-Z a-z 0-9 _ . -, not encoded"));
   }
-  if (absl::Status acted = Act(host, *target, request.body); !acted.ok()) return Error(acted);
-  return Show(host, *target);
+  if (absl::Status acted = Act(host, *target, request); !acted.ok()) return Error(acted);
+  return Show(host, *target, query);
 }
 
 }  // namespace ebb

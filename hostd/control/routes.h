@@ -2,14 +2,17 @@
 // The control API: what each method and path does. No sockets, so that tests can ask directly.
 //
 //   GET  /v1/status                                  the daemon
+//   GET  /v1/events             ?after=SEQ           what has happened since SEQ, or of late
 //   GET  /v1/vms                                     {"vms":[VM, ...]}
 //   GET  /v1/vms/NAME                                one VM
 //   PUT  /v1/vms/NAME/limit     {"bytes":N}          keep it at or below N resident; 0: no limit
 //   POST /v1/vms/NAME/swap-out  {"to_bytes":N}       swap out once, down to N resident
 //   POST /v1/vms/NAME/swap-in   nothing or {}        bring pages back
+//   POST /v1/vms/NAME/detach    nothing or {}        bring everything back and let go of it
+//   POST /v1/vms/NAME/attach    nothing or {}        let it return
 //
-// The last three return at once, with the VM's status. Every error is
-// {"error":{"code":"...","message":"..."}} and has changed nothing.
+// The orders return at once, with the VM's status. Every error is
+// {"error":{"code":"...","message":"..."}} and has changed nothing. docs/openapi.json has it all.
 #pragma once
 
 #include <cstddef>
@@ -25,6 +28,7 @@ struct ApiRequest {
   std::string method;
   std::string target;  // path and query as sent, still percent-encoded
   std::string body;
+  Caller caller;
 };
 
 struct ApiResponse {

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "hostd/control/status_json.h"
 
+#include <utility>
+
+#include "hostd/base/wall_time.h"
 #include "nlohmann/json.hpp"
 
 namespace ebb {
@@ -59,6 +62,18 @@ nlohmann::ordered_json ToJson(const HostStatus& host) {
       EBB_FIELD(host, started_s),    EBB_FIELD(host, kernel), EBB_FIELD(host, state),
       EBB_FIELD(host, stop_refused), EBB_FIELD(host, vms),    EBB_FIELD(host, detached_vms),
   };
+}
+
+nlohmann::ordered_json ToJson(const EventBatch& batch) {
+  nlohmann::ordered_json events = nlohmann::ordered_json::array();
+  for (const Event& event : batch.events) {
+    events.push_back({EBB_FIELD(event, seq),
+                      {"time", UtcText(event.time_ms)},
+                      EBB_FIELD(event, vm),
+                      {"kind", EventKindName(event.kind)},
+                      EBB_FIELD(event, message)});
+  }
+  return {{"events", std::move(events)}, EBB_FIELD(batch, next), EBB_FIELD(batch, lost)};
 }
 
 std::string Serialize(const nlohmann::ordered_json& json) {

@@ -92,7 +92,7 @@ void ConditionWatch::CheckAll() {
     if (!MustGo(*vm, found) || vm->exited()) continue;
     LogError("vm %s: can no longer be managed: %s. Bringing all of its memory back", vm->name(),
              std::string(found.message()));
-    vm->Detach();
+    registry_->BeginDetach(*vm, std::string(found.message()));
   }
 }
 

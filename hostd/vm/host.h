@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "hostd/base/event_log.h"
 
 namespace ebb {
 
@@ -73,7 +74,14 @@ struct HostStatus {
   uint64_t detached_vms = 0;  // since start, other than by QEMU's exit or a clean stop
 };
 
-// What the control API may ask of the daemon. Thread-safe; nothing here waits for a guest.
+// Who gives an order, as the kernel knows it.
+struct Caller {
+  uint32_t uid = 0;
+  int pid = 0;  // when it connected; it may have exited since
+};
+
+// What the control API may ask of the daemon. Thread-safe; nothing here waits for a guest. An order
+// that is accepted is logged, and is an event, with who gave it.
 // Errors: NotFound for an unknown VM, InvalidArgument for a size out of range (the message gives
 // the range), FailedPrecondition where the VM's state forbids it (the message says what to do).
 class Host {
@@ -83,21 +91,24 @@ class Host {
   virtual HostStatus Status() const = 0;
   virtual std::vector<VmStatus> Vms() const = 0;
   virtual absl::StatusOr<VmStatus> Vm(const std::string& name) const = 0;
+  virtual EventBatch EventsAfter(uint64_t seq) const = 0;
 
   // Keeps the VM's resident memory at or below `limit_bytes` from now on; 0 lifts the limit.
-  virtual absl::Status SetLimit(const std::string& name, uint64_t limit_bytes) = 0;
+  virtual absl::Status SetLimit(const std::string& name, uint64_t limit_bytes,
+                                const Caller& caller) = 0;
   // Swaps out once, down to `to_bytes` resident, then leaves the VM alone. Returns at once;
   // progress is in VmStatus::swap_out_target_bytes.
-  virtual absl::Status SwapOut(const std::string& name, uint64_t to_bytes) = 0;
+  virtual absl::Status SwapOut(const std::string& name, uint64_t to_bytes,
+                               const Caller& caller) = 0;
   // Brings pages back, as many as the VM's limit and the host's memory allow. Returns at once;
   // progress is in VmStatus::swap_in_remaining_bytes.
-  virtual absl::Status SwapIn(const std::string& name) = 0;
+  virtual absl::Status SwapIn(const std::string& name, const Caller& caller) = 0;
   // Brings everything back, unregisters the VM's memory and leaves it alone until it is attached
   // again. Returns at once; progress is in VmStatus::state and swapped_bytes.
-  virtual absl::Status Detach(const std::string& name) = 0;
+  virtual absl::Status Detach(const std::string& name, const Caller& caller) = 0;
   // Lets a VM that was detached by hand come back, with the limit it had. Its library asks within
   // 30 s.
-  virtual absl::Status Attach(const std::string& name) = 0;
+  virtual absl::Status Attach(const std::string& name, const Caller& caller) = 0;
 };
 
 }  // namespace ebb

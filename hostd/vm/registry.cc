@@ -5,7 +5,9 @@
 
 #include <utility>
 
+#include "absl/strings/str_format.h"
 #include "hostd/base/clock.h"
+#include "hostd/base/log.h"
 #include "hostd/base/status_macros.h"
 #include "hostd/base/units.h"
 #include "hostd/base/wall_time.h"
@@ -13,6 +15,21 @@
 #include "hostd/os/wake_event.h"
 
 namespace ebb {
+namespace {
+
+// A page that is lost is tried again now and then, and does not count as lost meanwhile.
+constexpr int64_t kNoLongerHeldNs = kNsPerS;
+
+std::string By(const Caller& caller) {
+  return absl::StrFormat("by uid %d, process %d", caller.uid, caller.pid);
+}
+
+std::string LimitText(uint64_t limit_bytes) {
+  if (limit_bytes == 0) return "no limit";
+  return absl::StrFormat("a limit of %d MiB", limit_bytes / kMiB);
+}
+
+}  // namespace
 
 Registry::Registry(std::string version, int64_t started_ns)
     : version_(std::move(version)),
@@ -32,6 +49,9 @@ void Registry::Add(std::shared_ptr<ebb::Vm> vm) {
     away = away_.extract(vm->name());
     vms_.emplace(vm->name(), vm);
   }
+  events_.Add(EventKind::kVmAttached, vm->name(),
+              absl::StrFormat("%s is attached: %d MiB of RAM, QEMU is process %d", vm->name(),
+                              vm->ram_bytes() / kMiB, vm->pid()));
   // Another process of that name has nothing to do with it.
   if (away.empty() || away.mapped().status.pid != vm->pid()) return;
   vm->SetLimit(away.mapped().status.limit_bytes).IgnoreError();  // it was a limit before
@@ -43,6 +63,7 @@ void Registry::Remove(const std::string& name) {
   {
     MutexLock lock(mutex_);
     removed = vms_.extract(name);
+    held_.erase(name);
   }
 }
 
@@ -51,6 +72,49 @@ std::vector<std::shared_ptr<ebb::Vm>> Registry::All() const {
   std::vector<std::shared_ptr<ebb::Vm>> all;
   for (const auto& [name, vm] : vms_) all.push_back(vm);
   return all;
+}
+
+void Registry::LookForHeld(int64_t now_ns) {
+  for (const auto& vm : All()) {
+    const std::string& name = vm->name();
+    const uint64_t pages = vm->held_pages();
+    switch (NoteHeld(name, pages > 0, now_ns)) {
+      case HeldChange::kNone:
+        break;
+      case HeldChange::kHeld:
+        events_.Add(EventKind::kVmHeld, name,
+                    absl::StrFormat("%s is held: pages of it (%d now) cannot be produced, and "
+                                    "threads that touch them wait. ebbd's log says why, and it "
+                                    "keeps trying; look at: ebbctl show %s",
+                                    name, pages, name));
+        break;
+      case HeldChange::kNoLonger:
+        events_.Add(EventKind::kVmNoLongerHeld, name,
+                    name + " is no longer held: all of its pages can be produced again");
+        break;
+    }
+  }
+}
+
+Registry::HeldChange Registry::NoteHeld(const std::string& name, bool held, int64_t now_ns) {
+  MutexLock lock(mutex_);
+  const auto known = held_.find(name);
+  if (held) {
+    if (known != held_.end()) known->second = 0;
+    return held_.try_emplace(name, 0).second ? HeldChange::kHeld : HeldChange::kNone;
+  }
+  if (known == held_.end()) return HeldChange::kNone;
+  if (known->second == 0) known->second = now_ns;
+  if (now_ns - known->second < kNoLongerHeldNs) return HeldChange::kNone;
+  held_.erase(known);
+  return HeldChange::kNoLonger;
+}
+
+void Registry::BeginDetach(ebb::Vm& vm, const std::string& why) {
+  if (!vm.Detach(why)) return;
+  events_.Add(
+      EventKind::kDetachBegun, vm.name(),
+      absl::StrFormat("%s gets all of its memory back, and is let go then: %s", vm.name(), why));
 }
 
 void Registry::NoteDetached(const std::string& name) {
@@ -95,6 +159,11 @@ std::vector<VmStatus> Registry::Vms() const {
   return in_order;
 }
 
+void Registry::NoteOrder(EventKind kind, const std::string& name, const std::string& message) {
+  LogInfo("vm %s: %s", name, message);
+  events_.Add(kind, name, message);
+}
+
 absl::StatusOr<std::shared_ptr<ebb::Vm>> Registry::Find(const std::string& name) const {
   MutexLock lock(mutex_);
   const auto found = vms_.find(name);
@@ -116,22 +185,35 @@ absl::StatusOr<VmStatus> Registry::Vm(const std::string& name) const {
   return vm->Status();
 }
 
-absl::Status Registry::SetLimit(const std::string& name, uint64_t limit_bytes) {
+absl::Status Registry::SetLimit(const std::string& name, uint64_t limit_bytes,
+                                const Caller& caller) {
   EBB_ASSIGN_OR_RETURN(const auto vm, Find(name));
-  return vm->SetLimit(limit_bytes);
+  const uint64_t before_bytes = vm->limit_bytes();
+  EBB_RETURN_IF_ERROR(vm->SetLimit(limit_bytes));
+  NoteOrder(EventKind::kLimitChanged, name,
+            absl::StrFormat("%s has %s (before: %s), set %s", name, LimitText(limit_bytes),
+                            LimitText(before_bytes), By(caller)));
+  return absl::OkStatus();
 }
 
-absl::Status Registry::SwapOut(const std::string& name, uint64_t to_bytes) {
+absl::Status Registry::SwapOut(const std::string& name, uint64_t to_bytes, const Caller& caller) {
   EBB_ASSIGN_OR_RETURN(const auto vm, Find(name));
-  return vm->SwapOut(to_bytes);
+  EBB_RETURN_IF_ERROR(vm->SwapOut(to_bytes));
+  NoteOrder(EventKind::kSwapOutAsked, name,
+            absl::StrFormat("%s is to be swapped out once, down to %d MiB, asked for %s", name,
+                            to_bytes / kMiB, By(caller)));
+  return absl::OkStatus();
 }
 
-absl::Status Registry::SwapIn(const std::string& name) {
+absl::Status Registry::SwapIn(const std::string& name, const Caller& caller) {
   EBB_ASSIGN_OR_RETURN(const auto vm, Find(name));
-  return vm->SwapIn();
+  EBB_RETURN_IF_ERROR(vm->SwapIn());
+  NoteOrder(EventKind::kSwapInAsked, name,
+            absl::StrFormat("%s is to be swapped in, asked for %s", name, By(caller)));
+  return absl::OkStatus();
 }
 
-absl::Status Registry::Detach(const std::string& name) {
+absl::Status Registry::Detach(const std::string& name, const Caller& caller) {
   EBB_ASSIGN_OR_RETURN(const auto vm, Find(name));
   absl::StatusOr<UniqueFd> pidfd = OpenPidfd(vm->pid());
   if (!pidfd.ok()) return absl::FailedPreconditionError(name + ": its QEMU has just exited");
@@ -141,17 +223,29 @@ absl::Status Registry::Detach(const std::string& name) {
   away.status.pid = vm->pid();
   away.status.state = "detached";
   away.status.ram_bytes = vm->ram_bytes();
-  away.status.limit_bytes = vm->Status().limit_bytes;
+  away.status.limit_bytes = vm->limit_bytes();
   {
     // Before it begins: it may be over soon.
     MutexLock lock(mutex_);
     away_.try_emplace(name, std::move(away));
   }
-  vm->Detach();
+  NoteOrder(EventKind::kDetachAsked, name,
+            absl::StrFormat("%s is to be detached, asked for %s; to let it return: ebbctl attach "
+                            "%s",
+                            name, By(caller), name));
+  BeginDetach(*vm, "asked for " + By(caller));
   return absl::OkStatus();
 }
 
-absl::Status Registry::Attach(const std::string& name) {
+absl::Status Registry::Attach(const std::string& name, const Caller& caller) {
+  EBB_RETURN_IF_ERROR(LetReturn(name));
+  NoteOrder(EventKind::kAttachAsked, name,
+            absl::StrFormat("%s may return, asked for %s; its library asks within 30 s", name,
+                            By(caller)));
+  return absl::OkStatus();
+}
+
+absl::Status Registry::LetReturn(const std::string& name) {
   MutexLock lock(mutex_);
   const auto away = away_.find(name);
   if (vms_.count(name) != 0) {

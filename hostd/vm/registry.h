@@ -29,22 +29,30 @@ class Registry : public Host {
   absl::Status CheckMayAttach(const std::string& name, int pid) const;
   // The VM stays attached after all.
   void CancelDetach(const std::string& name);
-  // Call it now and then: forgets VMs that were detached by hand and whose QEMU has exited.
+  // Call these now and then. The first forgets VMs that were detached by hand and whose QEMU has
+  // exited, the second notices which VMs are held, and which no longer are.
   void ForgetExited();
+  void LookForHeld(int64_t now_ns);
 
+  // Starts to bring everything back and let go of the VM, because of `why`, unless that is under
+  // way.
+  void BeginDetach(ebb::Vm& vm, const std::string& why);
   // Counts it, unless it was by hand.
   void NoteDetached(const std::string& name);
   void SetStopping(bool stopping);
   void SetStopRefused(std::string reason);
+  EventLog& events() { return events_; }
 
   HostStatus Status() const override;
   std::vector<VmStatus> Vms() const override;
   absl::StatusOr<VmStatus> Vm(const std::string& name) const override;
-  absl::Status SetLimit(const std::string& name, uint64_t limit_bytes) override;
-  absl::Status SwapOut(const std::string& name, uint64_t to_bytes) override;
-  absl::Status SwapIn(const std::string& name) override;
-  absl::Status Detach(const std::string& name) override;
-  absl::Status Attach(const std::string& name) override;
+  EventBatch EventsAfter(uint64_t seq) const override { return events_.After(seq); }
+  absl::Status SetLimit(const std::string& name, uint64_t limit_bytes,
+                        const Caller& caller) override;
+  absl::Status SwapOut(const std::string& name, uint64_t to_bytes, const Caller& caller) override;
+  absl::Status SwapIn(const std::string& name, const Caller& caller) override;
+  absl::Status Detach(const std::string& name, const Caller& caller) override;
+  absl::Status Attach(const std::string& name, const Caller& caller) override;
 
  private:
   // A VM that was detached by hand, or is about to be.
@@ -55,14 +63,21 @@ class Registry : public Host {
   };
 
   absl::StatusOr<std::shared_ptr<ebb::Vm>> Find(const std::string& name) const;
+  void NoteOrder(EventKind kind, const std::string& name, const std::string& message);
+  absl::Status LetReturn(const std::string& name);
+  enum class HeldChange { kNone, kHeld, kNoLonger };
+  HeldChange NoteHeld(const std::string& name, bool held, int64_t now_ns);
 
   const std::string version_;
   const int64_t started_ns_;
   const double started_s_;  // since 1970
+  EventLog events_;
 
   mutable Mutex mutex_{"Registry::mutex_"};
   std::map<std::string, std::shared_ptr<ebb::Vm>> vms_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, Away> away_ ABSL_GUARDED_BY(mutex_);
+  // Those that are held, and since when they no longer seem to be; 0: they are.
+  std::map<std::string, int64_t> held_ ABSL_GUARDED_BY(mutex_);
   uint64_t detached_vms_ ABSL_GUARDED_BY(mutex_) = 0;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::string stop_refused_ ABSL_GUARDED_BY(mutex_);

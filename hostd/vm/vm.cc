@@ -114,21 +114,28 @@ uint64_t Vm::bytes_to_bring_back() const {
   return PagesToBytes(swap_state_->stats().swapped_pages);
 }
 
-void Vm::Detach() {
+bool Vm::Detach(std::string why) {
   State expected = State::kRunning;
   // Whoever is late finds it under way, or done.
-  if (!state_.compare_exchange_strong(expected, State::kDetaching)) return;
+  if (!state_.compare_exchange_strong(expected, State::kDetaching)) return false;
   {
     MutexLock lock(mutex_);
     detach_error_.clear();
+    detach_reason_ = std::move(why);
   }
   detach_wanted_.store(true);
   reclaim_alarm_.RingAlways();
+  return true;
 }
 
 std::string Vm::detach_error() const {
   MutexLock lock(mutex_);
   return detach_error_;
+}
+
+std::string Vm::detach_reason() const {
+  MutexLock lock(mutex_);
+  return detach_reason_;
 }
 
 void Vm::RunReclaim() {

@@ -62,9 +62,9 @@ class Vm {
   // Bytes of host memory it would take to bring everything back.
   uint64_t bytes_to_bring_back() const;
 
-  // Starts to bring everything back and let go of the VM, unless that is under way. `state()` tells
-  // how it goes.
-  void Detach();
+  // Starts to bring everything back and let go of the VM, because of `why`, unless that is under
+  // way, or done: then false. `state()` tells how it goes.
+  bool Detach(std::string why);
   enum class State {
     kRunning,
     kDetaching,
@@ -74,7 +74,11 @@ class Vm {
   State state() const { return state_.load(); }
   void ResumeAfterFailedDetach() { state_.store(State::kRunning); }
   std::string detach_error() const;
+  // Why the last detach was begun.
+  std::string detach_reason() const;
 
+  uint64_t limit_bytes() const;  // 0: no limit
+  uint64_t held_pages() const;   // that cannot be produced now
   VmStatus Status() const;
   // Read-only descriptors of the swap state, for the library to keep.
   absl::StatusOr<std::array<UniqueFd, 3>> OpenStateReadOnly() const {
@@ -122,6 +126,7 @@ class Vm {
 
   mutable Mutex mutex_{"Vm::mutex_"};
   std::string detach_error_ ABSL_GUARDED_BY(mutex_);
+  std::string detach_reason_ ABSL_GUARDED_BY(mutex_);
 
   std::thread reclaim_thread_;
 };

@@ -41,13 +41,19 @@ void AddCounters(const SwapStats& stats, VmStatus* status) {
 
 }  // namespace
 
+uint64_t Vm::limit_bytes() const {
+  return residency_.limited() ? PagesToBytes(residency_.limit()) : 0;
+}
+
+uint64_t Vm::held_pages() const { return swap_state_->stats().lost_pages; }
+
 VmStatus Vm::Status() const {
   VmStatus status;
   status.name = name_;
   status.pid = pid_;
   status.state = StateName(state());
   const SwapStats& stats = swap_state_->stats();
-  status.held_pages = stats.lost_pages;
+  status.held_pages = held_pages();
   if (status.held_pages > 0) {
     status.state = "held";
     status.held_reason = absl::StrFormat(
@@ -55,7 +61,7 @@ VmStatus Vm::Status() const {
   }
   status.detach_error = detach_error();
   status.ram_bytes = ram_bytes();
-  status.limit_bytes = residency_.limited() ? PagesToBytes(residency_.limit()) : 0;
+  status.limit_bytes = limit_bytes();
   status.resident_bytes = PagesToBytes(memory_->ResidentPages());
   AddCounters(stats, &status);
 

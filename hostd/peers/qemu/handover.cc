@@ -62,6 +62,7 @@ bool Handover::RunOnce() {
   int64_t wait_ns = Tick(MonotonicNs());
   EndSessions();
   registry_->ForgetExited();
+  registry_->LookForHeld(MonotonicNs());
   if (stopping_ && registry_->All().empty()) return false;
 
   const bool may_accept = MayAccept(MonotonicNs());
@@ -84,7 +85,7 @@ bool Handover::RunOnce() {
   for (size_t i = 0; i < polled; ++i) {
     QemuSession& session = *sessions_[i];
     if (fds[2 + 3 * i + 1].revents != 0) {
-      LogInfo("vm %s: QEMU (process %d) has exited", session.vm_name(), session.peer().pid);
+      NoteExit(session);
       session.Finish();
       continue;
     }
@@ -93,6 +94,15 @@ bool Handover::RunOnce() {
   }
   if (fds[1].revents != 0) Accept();
   return true;
+}
+
+void Handover::NoteExit(const QemuSession& session) {
+  const std::string& name = session.vm_name();
+  LogInfo("vm %s: QEMU (process %d) has exited", name, session.peer().pid);
+  if (session.vm() == nullptr) return;
+  registry_->events().Add(
+      EventKind::kVmExited, name,
+      absl::StrFormat("%s is gone: its QEMU (process %d) has exited", name, session.peer().pid));
 }
 
 bool Handover::MayAccept(int64_t now_ns) {
@@ -226,10 +236,14 @@ void Handover::Refuse(QemuSession& session, const absl::Status& reason) {
   session.SendRefuse(text);
   session.Finish();
   const auto line = conduct_.Refused(session.peer().pid, session.vm_name(), text, MonotonicNs());
-  if (line) LogWarning("%s", *line);
+  if (!line) return;
+  LogWarning("%s", *line);
+  registry_->events().Add(EventKind::kAttachRefused, session.vm_name(),
+                          *line + ". What to do: docs/LIMITS.md");
 }
 
 void Handover::BeginStop() {
+  registry_->events().Add(EventKind::kStopRequested, "", "ebbd was asked to stop");
   uint64_t needed_bytes = 0;
   for (const auto& vm : registry_->All()) needed_bytes += vm->bytes_to_bring_back();
   const uint64_t available_bytes = HostAvailableBytes();
@@ -240,13 +254,14 @@ void Handover::BeginStop() {
         needed_bytes / kMiB, available_bytes / kMiB);
     LogError("stop refused: %s", reason);
     registry_->SetStopRefused(reason);
+    registry_->events().Add(EventKind::kStopRefused, "", "ebbd runs on: " + reason);
     return;
   }
   LogInfo("stopping: bringing %d MiB of guest memory back first", needed_bytes / kMiB);
   stopping_ = true;
   registry_->SetStopping(true);
   registry_->SetStopRefused("");
-  for (const auto& vm : registry_->All()) vm->Detach();
+  for (const auto& vm : registry_->All()) registry_->BeginDetach(*vm, "ebbd is stopping");
 }
 
 int64_t Handover::Tick(int64_t now_ns) {
@@ -283,6 +298,10 @@ void Handover::FinishDetached(QemuSession& session) {
   switch (session.vm()->state()) {
     case Vm::State::kDetached:
       if (!stopping_) registry_->NoteDetached(session.vm_name());
+      registry_->events().Add(
+          EventKind::kVmDetached, session.vm_name(),
+          absl::StrFormat("%s has all of its memory back and runs on without Ebb: %s",
+                          session.vm_name(), session.vm()->detach_reason()));
       session.SendRelease();
       session.Finish();
       return;
@@ -290,12 +309,16 @@ void Handover::FinishDetached(QemuSession& session) {
       const std::string reason =
           absl::StrFormat("vm %s: %s", session.vm_name(), session.vm()->detach_error());
       LogError("not detached: %s", reason);
+      registry_->events().Add(EventKind::kDetachFailed, session.vm_name(),
+                              absl::StrFormat("%s stays attached: %s", session.vm_name(),
+                                              session.vm()->detach_error()));
       session.vm()->ResumeAfterFailedDetach();
       registry_->CancelDetach(session.vm_name());
       if (stopping_) {
         stopping_ = false;
         registry_->SetStopping(false);
         registry_->SetStopRefused(reason);
+        registry_->events().Add(EventKind::kStopRefused, "", "ebbd runs on: " + reason);
       }
       return;
     }

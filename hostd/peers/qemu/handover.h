@@ -48,6 +48,7 @@ class Handover {
   bool MayAccept(int64_t now_ns);
   void Accept();
   void CountAccept(int64_t now_ns);
+  void NoteExit(const QemuSession& session);
   void MakeRoom();
   void BeginStop();
   void FinishDetached(QemuSession& session);

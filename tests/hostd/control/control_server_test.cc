@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 
 #include <atomic>
 #include <cerrno>
@@ -161,7 +162,7 @@ TEST_F(ControlServerTest, AnswersOverTheSocket) {
   const std::string response = Ask(path_, Request("GET", "/v1/vms/web"));
   EXPECT_EQ(StatusOf(response), 200);
   EXPECT_NE(response.find("\r\nContent-Type: application/json\r\n"), std::string::npos);
-  EXPECT_EQ(BodyOf(response), HandleRequest(host_, {"GET", "/v1/vms/web", ""}).body + "\n");
+  EXPECT_EQ(BodyOf(response), HandleRequest(host_, {"GET", "/v1/vms/web", "", {}}).body + "\n");
 }
 
 TEST_F(ControlServerTest, PassesOrdersOn) {
@@ -169,6 +170,21 @@ TEST_F(ControlServerTest, PassesOrdersOn) {
   EXPECT_EQ(StatusOf(Ask(path_, Request("PUT", "/v1/vms/web/limit", "{\"bytes\":4096}"))), 200);
   EXPECT_EQ(StatusOf(Ask(path_, Request("POST", "/v1/vms/web/swap-in"))), 200);
   EXPECT_EQ(host_.Orders(), (std::vector<std::string>{"limit web 4096", "swap-in web"}));
+}
+
+TEST_F(ControlServerTest, KnowsWhoGivesAnOrder) {
+  ASSERT_TRUE(Start().ok());
+  EXPECT_EQ(StatusOf(Ask(path_, Request("POST", "/v1/vms/web/swap-in"))), 200);
+  EXPECT_EQ(host_.LastCaller().pid, getpid());
+  EXPECT_EQ(host_.LastCaller().uid, getuid());
+  const pid_t child = fork();
+  if (child == 0) {
+    Ask(path_, Request("POST", "/v1/vms/web/swap-in"));
+    _exit(0);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(host_.LastCaller().pid, child);
 }
 
 TEST_F(ControlServerTest, NamesTheAllowedMethod) {

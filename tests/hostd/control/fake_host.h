@@ -4,6 +4,7 @@
 #include <chrono>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -84,6 +85,22 @@ class FakeHost : public Host {
     MutexLock lock(mutex_);
     return orders_;
   }
+  // Who gave the last order, accepted or not.
+  Caller LastCaller() const {
+    MutexLock lock(mutex_);
+    return last_caller_;
+  }
+  EventLog& events() {
+    MutexLock lock(mutex_);
+    return *events_;
+  }
+  // A daemon that was started later, in which nothing has happened yet.
+  void BecomeAnother(int pid) {
+    MutexLock lock(mutex_);
+    pid_ = pid;
+    started_s_ += 60;
+    events_ = std::make_shared<EventLog>();
+  }
   // Whether a VM was asked for this many times within `timeout`.
   bool WaitForReads(int reads, std::chrono::nanoseconds timeout) const {
     const auto deadline = std::chrono::steady_clock::now() + timeout;
@@ -100,9 +117,9 @@ class FakeHost : public Host {
     MutexLock lock(mutex_);
     HostStatus host;
     host.version = "0.1.0";
-    host.pid = 77;
+    host.pid = pid_;
     host.uptime_s = 8000.5;
-    host.started_s = 1769900000.25;
+    host.started_s = started_s_;
     host.kernel = "6.1.0-37-amd64";
     host.state = "running";
     host.stop_refused = stop_refused_;
@@ -126,42 +143,48 @@ class FakeHost : public Host {
     if (on_read_ && !on_read_(found->second)) vms_.erase(found);
     return vm;
   }
-  absl::Status SetLimit(const std::string& name, uint64_t limit_bytes) override {
+  EventBatch EventsAfter(uint64_t seq) const override {
     MutexLock lock(mutex_);
-    return Order(name, absl::StrCat("limit ", name, " ", limit_bytes),
+    return events_->After(seq);
+  }
+  absl::Status SetLimit(const std::string& name, uint64_t limit_bytes,
+                        const Caller& caller) override {
+    MutexLock lock(mutex_);
+    return Order(name, caller, absl::StrCat("limit ", name, " ", limit_bytes),
                  [&](VmStatus& vm) { vm.limit_bytes = limit_bytes; });
   }
-  absl::Status SwapOut(const std::string& name, uint64_t to_bytes) override {
+  absl::Status SwapOut(const std::string& name, uint64_t to_bytes, const Caller& caller) override {
     MutexLock lock(mutex_);
-    return Order(name, absl::StrCat("swap-out ", name, " ", to_bytes), [&](VmStatus& vm) {
+    return Order(name, caller, absl::StrCat("swap-out ", name, " ", to_bytes), [&](VmStatus& vm) {
       if (vm.resident_bytes > to_bytes) vm.swap_out_target_bytes = to_bytes;
     });
   }
-  absl::Status SwapIn(const std::string& name) override {
+  absl::Status SwapIn(const std::string& name, const Caller& caller) override {
     MutexLock lock(mutex_);
-    return Order(name, absl::StrCat("swap-in ", name),
+    return Order(name, caller, absl::StrCat("swap-in ", name),
                  [](VmStatus& vm) { vm.swap_in_remaining_bytes = vm.swapped_bytes; });
   }
-  absl::Status Detach(const std::string& name) override {
+  absl::Status Detach(const std::string& name, const Caller& caller) override {
     MutexLock lock(mutex_);
-    return Order(name, absl::StrCat("detach ", name), [](VmStatus& vm) {
+    return Order(name, caller, absl::StrCat("detach ", name), [](VmStatus& vm) {
       vm.state = "detaching";
       vm.detach_error.clear();
     });
   }
-  absl::Status Attach(const std::string& name) override {
+  absl::Status Attach(const std::string& name, const Caller& caller) override {
     MutexLock lock(mutex_);
-    return Order(name, absl::StrCat("attach ", name), [](VmStatus&) {});
+    return Order(name, caller, absl::StrCat("attach ", name), [](VmStatus&) {});
   }
 
  private:
   static absl::Status NoSuchVm(const std::string& name) {
     return absl::NotFoundError(absl::StrCat("no VM is called \"", name, "\""));
   }
-  absl::Status Order(const std::string& name, const std::string& text,
+  absl::Status Order(const std::string& name, const Caller& caller, const std::string& text,
                      const std::function<void(VmStatus&)>& change)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     orders_.push_back(text);
+    last_caller_ = caller;
     if (!refusal_.ok()) return refusal_;
     const auto found = vms_.find(name);
     if (found == vms_.end()) return NoSuchVm(name);
@@ -175,6 +198,10 @@ class FakeHost : public Host {
   mutable int reads_ ABSL_GUARDED_BY(mutex_) = 0;
   std::function<bool(VmStatus&)> on_read_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::string> orders_ ABSL_GUARDED_BY(mutex_);
+  Caller last_caller_ ABSL_GUARDED_BY(mutex_);
+  int pid_ ABSL_GUARDED_BY(mutex_) = 77;
+  double started_s_ ABSL_GUARDED_BY(mutex_) = 1769900000.25;
+  std::shared_ptr<EventLog> events_ ABSL_GUARDED_BY(mutex_) = std::make_shared<EventLog>();
   absl::Status refusal_ ABSL_GUARDED_BY(mutex_);
   std::string stop_refused_ ABSL_GUARDED_BY(mutex_);
 };

@@ -18,7 +18,7 @@ class RoutesTest : public testing::Test {
 
   ApiResponse Ask(const std::string& method, const std::string& target,
                   const std::string& body = "") {
-    return HandleRequest(host_, {method, target, body});
+    return HandleRequest(host_, {method, target, body, {}});
   }
 
   // Checks the shape of an error and that the host was not asked for anything.
@@ -70,6 +70,53 @@ TEST_F(RoutesTest, OneVmIsShown) {
   const ApiResponse response = Ask("GET", "/v1/vms/web");
   EXPECT_EQ(response.http_status, 200);
   EXPECT_EQ(ordered_json::parse(response.body), ToJson(FakeHost::SomeVm("web")));
+}
+
+TEST_F(RoutesTest, EventsAreListedFromTheFirstOrAfterOne) {
+  EXPECT_EQ(Ask("GET", "/v1/events").body, "{\"events\":[],\"next\":0,\"lost\":0}");
+  host_.events().Add(EventKind::kVmAttached, "web", "web is attached");
+  host_.events().Add(EventKind::kStopRefused, "", "ebbd runs on: \xff");
+  const ApiResponse all = Ask("GET", "/v1/events");
+  EXPECT_EQ(all.http_status, 200);
+  EXPECT_EQ(all.body, Serialize(ToJson(host_.EventsAfter(0))));
+  EXPECT_EQ(Ask("GET", "/v1/events?after=0").body, all.body);
+  const ordered_json later = ordered_json::parse(Ask("GET", "/v1/events?after=1").body);
+  ASSERT_EQ(later["events"].size(), 1u);
+  EXPECT_EQ(later["events"][0]["kind"], "stop_refused");
+  EXPECT_EQ(later["next"], 2);
+  EXPECT_EQ(ordered_json::parse(Ask("GET", "/v1/events?after=18446744073709551615").body)["next"],
+            2);
+}
+
+TEST_F(RoutesTest, RefusesOtherQueriesForEvents) {
+  for (const char* query :
+       {"?", "?after", "?after=", "?after=-1", "?after=+1", "?after= 1", "?after=1 ", "?after=0x1",
+        "?after=1.5", "?after=18446744073709551616", "?After=1", "?after=1&after=2", "?before=1",
+        "?after=1?", "?after=%31", "?after=1#x"}) {
+    ExpectRefused(Ask("GET", std::string("/v1/events") + query), 400, "invalid_argument",
+                  "after=SEQ");
+  }
+}
+
+TEST_F(RoutesTest, OrdersSayWhoGaveThem) {
+  struct Case {
+    const char* method;
+    const char* action;
+    const char* body;
+  };
+  int pid = 100;
+  for (const Case& c :
+       {Case{"PUT", "limit", R"({"bytes":1})"}, Case{"POST", "swap-out", R"({"to_bytes":1})"},
+        Case{"POST", "swap-in", ""}, Case{"POST", "detach", ""}, Case{"POST", "attach", ""}}) {
+    ApiRequest request;
+    request.method = c.method;
+    request.target = std::string("/v1/vms/web/") + c.action;
+    request.body = c.body;
+    request.caller = {1000, ++pid};
+    EXPECT_EQ(HandleRequest(host_, request).http_status, 200) << c.action;
+    EXPECT_EQ(host_.LastCaller().uid, 1000u);
+    EXPECT_EQ(host_.LastCaller().pid, pid);
+  }
 }
 
 TEST_F(RoutesTest, LimitIsSetAndLifted) {
@@ -272,10 +319,11 @@ TEST_F(RoutesTest, OtherMethodsAreNotAllowed) {
     const char* path;
     const char* allow;
   };
-  for (const Case& c : {Case{"/v1/status", "GET"}, Case{"/v1/vms", "GET"},
-                        Case{"/v1/vms/web", "GET"}, Case{"/v1/vms/web/limit", "PUT"},
-                        Case{"/v1/vms/web/swap-out", "POST"}, Case{"/v1/vms/web/swap-in", "POST"},
-                        Case{"/v1/vms/web/detach", "POST"}, Case{"/v1/vms/web/attach", "POST"}}) {
+  for (const Case& c :
+       {Case{"/v1/status", "GET"}, Case{"/v1/vms", "GET"}, Case{"/v1/vms/web", "GET"},
+        Case{"/v1/vms/web/limit", "PUT"}, Case{"/v1/events", "GET"},
+        Case{"/v1/vms/web/swap-out", "POST"}, Case{"/v1/vms/web/swap-in", "POST"},
+        Case{"/v1/vms/web/detach", "POST"}, Case{"/v1/vms/web/attach", "POST"}}) {
     for (const char* method :
          {"GET", "PUT", "POST", "DELETE", "PATCH", "HEAD", "OPTIONS", "get", "FROB", ""}) {
       if (method == std::string(c.allow)) continue;

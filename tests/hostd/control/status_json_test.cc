@@ -79,6 +79,28 @@ TEST(StatusJson, HasEveryFieldOfHostStatusInItsOrder) {
   EXPECT_EQ(ordered_json::parse(Serialize(ToJson(host))), expected);
 }
 
+TEST(StatusJson, HasEveryFieldOfEvents) {
+  Event event;
+  EventBatch batch;
+  {
+    // Stops compiling when a field is added.
+    auto& [seq, time_ms, vm, kind, message] = event;
+    seq = UINT64_MAX;
+    time_ms = 1769903999999;
+    vm = "web";
+    kind = EventKind::kVmHeld;
+    message = "it \"burns\"";
+    auto& [events, next, lost] = batch;
+    events = {event};
+    next = 7;
+    lost = 3;
+  }
+  EXPECT_EQ(Serialize(ToJson(batch)),
+            "{\"events\":[{\"seq\":18446744073709551615,\"time\":\"2026-01-31T23:59:59.999Z\","
+            "\"vm\":\"web\",\"kind\":\"vm_held\",\"message\":\"it \\\"burns\\\"\"}],"
+            "\"next\":7,\"lost\":3}");
+}
+
 TEST(StatusJson, ReplacesWhatIsNotUtf8) {
   VmStatus vm;
   vm.held_reason = "disk \xff\xfe gone";

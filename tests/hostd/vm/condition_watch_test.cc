@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <memory>
+#include <string>
 #include <utility>
 
 #include "tests/hostd/os/child_process.h"
@@ -62,6 +63,10 @@ TEST_F(ConditionWatchTest, VmWhoseRamAnotherProcessMapsIsDetached) {
   const auto vm = Attach(qemu);
   const ConditionWatch watch(&registry_);
   EXPECT_TRUE(WaitUntil([&] { return vm->state() == Vm::State::kDetached; }));
+  const Event begun = registry_.EventsAfter(1).events.at(0);
+  EXPECT_EQ(begun.kind, EventKind::kDetachBegun);
+  EXPECT_NE(begun.message.find(vm->detach_reason()), std::string::npos) << begun.message;
+  EXPECT_NE(vm->detach_reason().find(std::to_string(virtiofsd.pid())), std::string::npos);
 }
 
 TEST_F(ConditionWatchTest, MapperThatComesLaterIsFoundWithinSeconds) {

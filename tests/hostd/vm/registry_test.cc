@@ -17,6 +17,8 @@
 namespace ebb {
 namespace {
 
+constexpr Caller kCaller = {1000, 4242};
+
 class RegistryTest : public testing::Test {
  protected:
   void Add(const std::string& name) { registry_.Add(RunningVm::Start(name, 16, 16).vm); }
@@ -26,7 +28,19 @@ class RegistryTest : public testing::Test {
     return names;
   }
 
+  // Since the last call, as "kind: message".
+  std::vector<std::string> NewEvents() {
+    std::vector<std::string> events;
+    const EventBatch batch = registry_.EventsAfter(seen_);
+    for (const Event& event : batch.events) {
+      events.push_back(std::string(EventKindName(event.kind)) + ": " + event.message);
+    }
+    seen_ = batch.next;
+    return events;
+  }
+
   Registry registry_{"1.2.3", MonotonicNs()};
+  uint64_t seen_ = 0;
 };
 
 TEST_F(RegistryTest, StatusSaysWhatTheDaemonIs) {
@@ -62,9 +76,9 @@ TEST_F(RegistryTest, RemovedVmIsGoneAndTheOthersStay) {
 
 TEST_F(RegistryTest, UnknownVmIsNamedInEveryAnswer) {
   for (const absl::Status& status :
-       {registry_.Vm("ghost").status(), registry_.SetLimit("ghost", 0),
-        registry_.SwapOut("ghost", 64 * kMiB), registry_.SwapIn("ghost"), registry_.Detach("ghost"),
-        registry_.Attach("ghost")}) {
+       {registry_.Vm("ghost").status(), registry_.SetLimit("ghost", 0, kCaller),
+        registry_.SwapOut("ghost", 64 * kMiB, kCaller), registry_.SwapIn("ghost", kCaller),
+        registry_.Detach("ghost", kCaller), registry_.Attach("ghost", kCaller)}) {
     EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
     EXPECT_NE(status.message().find("ghost"), std::string::npos);
   }
@@ -73,18 +87,18 @@ TEST_F(RegistryTest, UnknownVmIsNamedInEveryAnswer) {
 TEST_F(RegistryTest, RequestsReachTheVmThatIsNamed) {
   Add("alpha");
   Add("beta");
-  ASSERT_TRUE(registry_.SetLimit("beta", 64 * kMiB).ok());
+  ASSERT_TRUE(registry_.SetLimit("beta", 64 * kMiB, kCaller).ok());
   EXPECT_EQ(registry_.Vm("beta")->limit_bytes, 64 * kMiB);
   EXPECT_EQ(registry_.Vm("alpha")->limit_bytes, 0u);
-  ASSERT_TRUE(registry_.SetLimit("beta", 0).ok());
+  ASSERT_TRUE(registry_.SetLimit("beta", 0, kCaller).ok());
   EXPECT_EQ(registry_.Vm("beta")->limit_bytes, 0u);
 }
 
 TEST_F(RegistryTest, RefusalsOfTheVmComeThrough) {
   Add("alpha");
-  EXPECT_EQ(registry_.SetLimit("alpha", 1).code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(registry_.SwapOut("alpha", 1).code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_TRUE(registry_.SwapIn("alpha").ok());
+  EXPECT_EQ(registry_.SetLimit("alpha", 1, kCaller).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(registry_.SwapOut("alpha", 1, kCaller).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_TRUE(registry_.SwapIn("alpha", kCaller).ok());
 }
 
 // What the peers thread does with a VM that has been detached.
@@ -100,8 +114,8 @@ void LetGo(Registry& registry, const std::string& name) {
 
 TEST_F(RegistryTest, VmDetachedByHandIsShownAndKeptOutUntilItIsAttached) {
   Add("alpha");
-  ASSERT_TRUE(registry_.SetLimit("alpha", 64 * kMiB).ok());
-  ASSERT_TRUE(registry_.Detach("alpha").ok());
+  ASSERT_TRUE(registry_.SetLimit("alpha", 64 * kMiB, kCaller).ok());
+  ASSERT_TRUE(registry_.Detach("alpha", kCaller).ok());
   EXPECT_FALSE(registry_.CheckMayAttach("alpha", getpid()).ok()) << "not while it is going, either";
   LetGo(registry_, "alpha");
   registry_.NoteDetached("alpha");
@@ -109,12 +123,12 @@ TEST_F(RegistryTest, VmDetachedByHandIsShownAndKeptOutUntilItIsAttached) {
   EXPECT_EQ(Names(), std::vector<std::string>{"alpha"});
   EXPECT_EQ(registry_.Vm("alpha")->state, "detached");
   EXPECT_EQ(registry_.Status().vms, 0u);
-  EXPECT_EQ(registry_.SwapIn("alpha").code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(registry_.SwapIn("alpha", kCaller).code(), absl::StatusCode::kFailedPrecondition);
   const absl::Status kept_out = registry_.CheckMayAttach("alpha", getpid());
   EXPECT_NE(kept_out.message().find("ebbctl attach alpha"), std::string::npos) << kept_out;
   EXPECT_TRUE(registry_.CheckMayAttach("alpha", getpid() + 1).ok()) << "a VM started afresh";
 
-  ASSERT_TRUE(registry_.Attach("alpha").ok());
+  ASSERT_TRUE(registry_.Attach("alpha", kCaller).ok());
   EXPECT_TRUE(registry_.CheckMayAttach("alpha", getpid()).ok());
   Add("alpha");
   EXPECT_EQ(registry_.Vm("alpha")->state, "running");
@@ -123,11 +137,12 @@ TEST_F(RegistryTest, VmDetachedByHandIsShownAndKeptOutUntilItIsAttached) {
 }
 
 TEST_F(RegistryTest, AttachSaysWhyNot) {
-  EXPECT_EQ(registry_.Attach("ghost").code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(registry_.Attach("ghost", kCaller).code(), absl::StatusCode::kNotFound);
   Add("alpha");
-  EXPECT_EQ(registry_.Attach("alpha").message(), "alpha is attached already");
-  ASSERT_TRUE(registry_.Detach("alpha").ok());
-  EXPECT_NE(registry_.Attach("alpha").message().find("is being detached"), std::string::npos);
+  EXPECT_EQ(registry_.Attach("alpha", kCaller).message(), "alpha is attached already");
+  ASSERT_TRUE(registry_.Detach("alpha", kCaller).ok());
+  EXPECT_NE(registry_.Attach("alpha", kCaller).message().find("is being detached"),
+            std::string::npos);
   registry_.CancelDetach("alpha");
   EXPECT_TRUE(registry_.CheckMayAttach("alpha", getpid()).ok());
 }
@@ -136,7 +151,7 @@ TEST_F(RegistryTest, DetachedVmWhoseQemuExitsIsForgotten) {
   ChildProcess qemu([] {});
   auto running = RunningVm::Start("alpha", 16, 16, qemu.pid());
   registry_.Add(running.vm);
-  ASSERT_TRUE(registry_.Detach("alpha").ok());
+  ASSERT_TRUE(registry_.Detach("alpha", kCaller).ok());
   LetGo(registry_, "alpha");
   registry_.ForgetExited();
   EXPECT_EQ(Names().size(), 1u);
@@ -154,6 +169,97 @@ TEST_F(RegistryTest, StopAndItsRefusalShowInTheStatus) {
   EXPECT_EQ(registry_.Status().stop_refused, "no room");
   registry_.NoteDetached("alpha");
   EXPECT_EQ(registry_.Status().detached_vms, 1u);
+}
+
+TEST_F(RegistryTest, OrdersThatAreAcceptedAreEventsWithWhoGaveThem) {
+  Add("alpha");
+  EXPECT_EQ(NewEvents(), std::vector<std::string>{
+                             "vm_attached: alpha is attached: 0 MiB of RAM, QEMU is process " +
+                             std::to_string(getpid())});
+  testing::internal::CaptureStderr();
+  ASSERT_TRUE(registry_.SetLimit("alpha", 64 * kMiB, kCaller).ok());
+  ASSERT_TRUE(registry_.SetLimit("alpha", 0, kCaller).ok());
+  ASSERT_TRUE(registry_.SwapOut("alpha", 32 * kMiB, kCaller).ok());
+  ASSERT_TRUE(registry_.SwapIn("alpha", kCaller).ok());
+  ASSERT_TRUE(registry_.Detach("alpha", kCaller).ok());
+  const std::string log = testing::internal::GetCapturedStderr();
+  const std::vector<std::string> expected = {
+      "limit_changed: alpha has a limit of 64 MiB (before: no limit), set by uid 1000, process "
+      "4242",
+      "limit_changed: alpha has no limit (before: a limit of 64 MiB), set by uid 1000, process "
+      "4242",
+      "swap_out_asked: alpha is to be swapped out once, down to 32 MiB, asked for by uid 1000, "
+      "process 4242",
+      "swap_in_asked: alpha is to be swapped in, asked for by uid 1000, process 4242",
+      "detach_asked: alpha is to be detached, asked for by uid 1000, process 4242; to let it "
+      "return: ebbctl attach alpha",
+      "detach_begun: alpha gets all of its memory back, and is let go then: asked for by uid 1000, "
+      "process 4242"};
+  EXPECT_EQ(NewEvents(), expected);
+  for (size_t i = 0; i + 1 < expected.size(); ++i) {
+    const std::string message = expected[i].substr(expected[i].find(": ") + 2);
+    EXPECT_NE(log.find("info vm alpha: " + message + "\n"), std::string::npos) << log;
+  }
+  LetGo(registry_, "alpha");
+  ASSERT_TRUE(registry_.Attach("alpha", kCaller).ok());
+  EXPECT_EQ(NewEvents(), std::vector<std::string>{
+                             "attach_asked: alpha may return, asked for by uid 1000, process 4242; "
+                             "its library asks within 30 s"});
+}
+
+TEST_F(RegistryTest, OrdersThatAreRefusedAreNoEvents) {
+  Add("alpha");
+  NewEvents();
+  EXPECT_FALSE(registry_.SetLimit("alpha", 1, kCaller).ok());
+  EXPECT_FALSE(registry_.SwapOut("alpha", 1, kCaller).ok());
+  EXPECT_FALSE(registry_.Attach("alpha", kCaller).ok());
+  EXPECT_FALSE(registry_.SwapIn("ghost", kCaller).ok());
+  EXPECT_EQ(NewEvents(), std::vector<std::string>{});
+}
+
+TEST_F(RegistryTest, DetachIsBegunOnceAndKeepsItsReason) {
+  Add("alpha");
+  NewEvents();
+  const auto vm = registry_.All()[0];
+  registry_.BeginDetach(*vm, "it burns");
+  registry_.BeginDetach(*vm, "ebbd is stopping");
+  EXPECT_EQ(NewEvents(),
+            std::vector<std::string>{
+                "detach_begun: alpha gets all of its memory back, and is let go then: it burns"});
+  EXPECT_EQ(vm->detach_reason(), "it burns");
+}
+
+TEST_F(RegistryTest, HeldVmIsNoticedOnceAndWhenItNoLongerIs) {
+  const auto running = RunningVm::Start("alpha", BytesToPages(64 * kMiB), BytesToPages(64 * kMiB));
+  registry_.Add(running.vm);
+  NewEvents();
+  registry_.LookForHeld(0);
+  EXPECT_EQ(NewEvents(), std::vector<std::string>{});
+  ASSERT_TRUE(running.vm->SwapOut(32 * kMiB).ok());
+  ASSERT_TRUE(running.WaitForResident(BytesToPages(32 * kMiB)));
+  ASSERT_TRUE(WaitUntil([&] { return running.vm->Status().swap_out_target_bytes == 0; }));
+  uint64_t lost = 0;
+  while (!running.memory->Look({lost}).hole) ++lost;
+  running.memory->WriteBehindTheBack({lost}, FilledWith(std::byte{0x66}));
+  running.memory->WriteProtect({{lost}, 1});
+  running.memory->StartWrite({lost}, std::byte{1});
+  ASSERT_TRUE(WaitUntil([&] { return running.vm->held_pages() == 1; }));
+  registry_.LookForHeld(kNsPerS);
+  registry_.LookForHeld(2 * kNsPerS);
+  const std::vector<std::string> held = NewEvents();
+  ASSERT_EQ(held.size(), 1u);
+  EXPECT_EQ(held[0].substr(0, 23), "vm_held: alpha is held:") << held[0];
+  EXPECT_NE(held[0].find("ebbctl show alpha"), std::string::npos) << held[0];
+
+  // What is there is right again: the next try finds it, sooner or later.
+  running.memory->WriteBehindTheBack({lost}, VmPages::ContentOf(lost));
+  ASSERT_TRUE(WaitUntil([&] { return running.vm->Status().pages_swapped_in == 1; }));
+  registry_.LookForHeld(3 * kNsPerS);
+  EXPECT_EQ(NewEvents(), std::vector<std::string>{}) << "it may be between two tries";
+  registry_.LookForHeld(4 * kNsPerS);
+  const std::vector<std::string> free = NewEvents();
+  ASSERT_EQ(free.size(), 1u);
+  EXPECT_EQ(free[0].substr(0, 18), "vm_no_longer_held:") << free[0];
 }
 
 // A VM that goes while somebody looks at it lives until the look is over.

@@ -96,7 +96,7 @@ TEST(VmStatus, VmWithALostPageIsHeldAndSaysWhy) {
 
 TEST(VmStatus, DetachingVmSaysSo) {
   const RunningVm running = RunningVm::Start("vm1", 16, 16);
-  running.vm->Detach();
+  running.vm->Detach("of a test");
   EXPECT_EQ(running.vm->Status().state, "detaching");
   ASSERT_TRUE(running.WaitForState(Vm::State::kDetached));
   EXPECT_EQ(running.vm->Status().state, "detaching") << "until the library has let go";

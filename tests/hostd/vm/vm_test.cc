@@ -96,7 +96,7 @@ TEST_F(VmTest, SwapInStopsASwapOutThatIsUnderWay) {
 TEST_F(VmTest, DetachBringsEverythingBackAndUnregisters) {
   ASSERT_TRUE(vm().SetLimit(kHalf).ok());
   ASSERT_TRUE(running_.WaitForResident(BytesToPages(kHalf)));
-  vm().Detach();
+  vm().Detach("of a test");
   ASSERT_TRUE(running_.WaitForState(Vm::State::kDetached));
   EXPECT_EQ(vm().bytes_to_bring_back(), 0u);
   for (uint64_t page = 0; page < kPages; ++page) {
@@ -106,15 +106,15 @@ TEST_F(VmTest, DetachBringsEverythingBackAndUnregisters) {
 }
 
 TEST_F(VmTest, DetachingVmTakesNoMoreRequests) {
-  vm().Detach();
+  vm().Detach("of a test");
   EXPECT_EQ(vm().SwapOut(kHalf).code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(vm().SwapIn().code(), absl::StatusCode::kFailedPrecondition);
 }
 
 TEST_F(VmTest, SecondDetachOfADetachedVmChangesNothing) {
-  vm().Detach();
+  vm().Detach("of a test");
   ASSERT_TRUE(running_.WaitForState(Vm::State::kDetached));
-  vm().Detach();
+  vm().Detach("of a test");
   EXPECT_EQ(vm().state(), Vm::State::kDetached);
 }
 
@@ -122,7 +122,7 @@ TEST_F(VmTest, DetachThatFindsNoMemoryFailsAndTheVmRunsOn) {
   ASSERT_TRUE(vm().SwapOut(kHalf).ok());
   ASSERT_TRUE(running_.WaitForResident(BytesToPages(kHalf)));
   running_.memory->FailNext(GuestOp::kFill, OsResult::kNoMemory, 1000);
-  vm().Detach();
+  vm().Detach("of a test");
   ASSERT_TRUE(running_.WaitForState(Vm::State::kDetachFailed));
   EXPECT_NE(vm().detach_error().find("memory"), std::string::npos) << vm().detach_error();
   vm().ResumeAfterFailedDetach();
@@ -134,7 +134,7 @@ TEST_F(VmTest, FailedDetachKeepsTheLimit) {
   ASSERT_TRUE(vm().SetLimit(kHalf).ok());
   ASSERT_TRUE(running_.WaitForResident(BytesToPages(kHalf)));
   running_.memory->FailNext(GuestOp::kFill, OsResult::kNoMemory, 1000);
-  vm().Detach();
+  vm().Detach("of a test");
   ASSERT_TRUE(running_.WaitForState(Vm::State::kDetachFailed));
   EXPECT_EQ(vm().Status().limit_bytes, kHalf);
 }
@@ -144,7 +144,7 @@ TEST_F(VmTest, DetachWaitsForAMemoryMapThatChanges) {
   ASSERT_TRUE(running_.WaitForResident(BytesToPages(kHalf)));
   running_.memory->FailNext(GuestOp::kFill, OsResult::kRetry, 20);
   running_.memory->FailNext(GuestOp::kUnregister, OsResult::kRetry, 3);
-  vm().Detach();
+  vm().Detach("of a test");
   EXPECT_TRUE(running_.WaitForState(Vm::State::kDetached));
 }
 
@@ -152,7 +152,7 @@ TEST_F(VmTest, MemoryThatCannotBeFreedMakesItUnhealthy) {
   running_.memory->FailNext(GuestOp::kPunch, OsResult::kFailed, 100000);
   ASSERT_TRUE(vm().SwapOut(kHalf).ok());
   EXPECT_TRUE(WaitUntil([&] { return !vm().CheckHealthy().ok(); }));
-  vm().Detach();
+  vm().Detach("of a test");
   ASSERT_TRUE(running_.WaitForState(Vm::State::kDetached));
   for (uint64_t page = 0; page < kPages; page += 100) {
     ASSERT_TRUE(running_.memory->Content({page}) == VmPages::ContentOf(page)) << page;

@@ -59,6 +59,17 @@ class AttachTest : public testing::Test {
     EXPECT_EQ(registry_.Status().vms, 0u);
   }
 
+  void ExpectEvents(const std::vector<EventKind>& kinds) {
+    std::vector<EventKind> found;
+    for (const Event& event : registry_.EventsAfter(0).events) {
+      found.push_back(event.kind);
+      const bool of_ebbd = event.kind == EventKind::kStopRequested;
+      EXPECT_EQ(event.vm, of_ebbd ? "" : "vm1") << event.message;
+      EXPECT_NE(event.message.find(of_ebbd ? "ebbd" : "vm1"), std::string::npos) << event.message;
+    }
+    EXPECT_EQ(found, kinds);
+  }
+
   GuestProcess guest_{Mappings()};
   UniqueFd uffd_;
   TemporaryFolder folder_;
@@ -87,6 +98,7 @@ TEST_F(AttachTest, QemuThatExitsIsForgotten) {
   guest_.Kill();
   EXPECT_TRUE(RunUntil([this] { return registry_.Status().vms == 0; }));
   EXPECT_EQ(registry_.Status().detached_vms, 0u);
+  ExpectEvents({EventKind::kVmAttached, EventKind::kVmExited});
 }
 
 TEST_F(AttachTest, VmStaysAttachedWhenOnlyItsSocketCloses) {
@@ -124,6 +136,9 @@ TEST_F(AttachTest, CleanStopReleasesTheLibraryAndEnds) {
   EXPECT_EQ(ReceiveServerMessage(library_.get()).type, wire::MessageType::kRelease);
   EXPECT_TRUE(guest_.Done(guest_.StartWrite(2, std::byte{1}))) << "nothing is registered any more";
   EXPECT_EQ(registry_.Status().vms, 0u);
+  ExpectEvents({EventKind::kVmAttached, EventKind::kStopRequested, EventKind::kDetachBegun,
+                EventKind::kVmDetached});
+  EXPECT_NE(registry_.EventsAfter(3).events[0].message.find("ebbd is stopping"), std::string::npos);
 }
 
 TEST_F(AttachTest, NewVmIsRefusedWhileStopping) {

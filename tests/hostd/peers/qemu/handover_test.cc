@@ -85,6 +85,20 @@ TEST_F(HandoverTest, MalformedHelloIsRefusedWithItsReasonAndTheNextOneIsServed) 
   Greet();
 }
 
+TEST_F(HandoverTest, RefusalIsOneEventHoweverOftenItIsRepeated) {
+  for (int i = 0; i < 3; ++i) RefusalOf(MakeHello("vm1"), 1);
+  RefusalOf(MakeHello("vm1"), 2);
+  const std::vector<Event> events = registry_.EventsAfter(0).events;
+  ASSERT_EQ(events.size(), 2u);
+  EXPECT_EQ(events[0].kind, EventKind::kAttachRefused);
+  EXPECT_NE(events[0].message.find("(process " + std::to_string(getpid()) +
+                                   "): not attached: its hello does not match"),
+            std::string::npos)
+      << events[0].message;
+  EXPECT_NE(events[0].message.find("docs/LIMITS.md"), std::string::npos);
+  EXPECT_NE(events[1].message.find("userfaultfd"), std::string::npos) << events[1].message;
+}
+
 TEST_F(HandoverTest, RefusedConnectionIsClosed) {
   const UniqueFd library = Greet();
   ASSERT_TRUE(SendPacket(library.get(), std::as_bytes(std::span("garbage", 7)), {}).ok());
@@ -131,6 +145,9 @@ TEST_F(HandoverTest, StopWithoutVmsIsOverAtOnce) {
   handover_->RequestStop();
   EXPECT_FALSE(handover_->RunOnce());
   EXPECT_EQ(registry_.Status().state, "stopping");
+  const EventBatch batch = registry_.EventsAfter(0);
+  ASSERT_EQ(batch.events.size(), 1u);
+  EXPECT_EQ(batch.events[0].kind, EventKind::kStopRequested);
 }
 
 TEST_F(HandoverTest, SocketGoesWithTheDaemon) {
