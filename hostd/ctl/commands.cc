@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "hostd/base/clock.h"
 #include "hostd/base/units.h"
+#include "hostd/ctl/events.h"
 #include "hostd/ctl/metrics.h"
 #include "hostd/ctl/progress.h"
 #include "hostd/ctl/session.h"
@@ -386,6 +387,11 @@ const std::vector<Command>& AllCommands() {
        &RunDetach},
       {"attach", "VM", 1, 0, "let a VM that was detached return",
        "It has the limit that it had before. Other VMs attach by themselves.\n", &RunAttach},
+      {"events", "", 0, kTakesFollow, "what has happened lately",
+       "Attaches and detaches with their reasons, held VMs, orders and who gave them: the last\n"
+       "1024 since ebbd was started. With --json one object a line. With -f it goes on with what\n"
+       "happens, also when ebbd is started again, until Ctrl-C.\n",
+       &RunEvents},
       {"metrics", "", 0, kTakesOutput | kTakesNoJson,
        "figures of the daemon and all VMs, for Prometheus",
        "In Prometheus' text format. For node_exporter's textfile collector, every 15 s or so:\n\n"

@@ -21,6 +21,7 @@ struct Invocation {
   std::string socket_path;
   bool json = false;
   bool no_wait = false;
+  bool follow = false;
   std::optional<std::string> to;       // --to SIZE
   std::optional<std::string> output;   // --output FILE
   std::vector<std::string> arguments;  // what follows the command's name
@@ -32,6 +33,7 @@ enum CommandOption : unsigned {
   kTakesNoWait = 2,
   kTakesOutput = 4,
   kTakesNoJson = 8,
+  kTakesFollow = 16,
 };
 
 struct Command {

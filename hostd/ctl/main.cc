@@ -19,13 +19,18 @@ namespace {
 constexpr const char* kDefaultSocket = "/run/ebb/control.sock";
 constexpr const char* kSocketVariable = "EBB_CONTROL_SOCKET";
 
-enum Option { kSocket = 256, kJson, kTo, kNoWait, kOutput, kHelp, kVersion };
+enum Option { kSocket = 256, kJson, kTo, kNoWait, kOutput, kFollow, kHelp, kVersion };
 
 constexpr option kOptions[] = {
-    {"socket", required_argument, nullptr, kSocket}, {"json", no_argument, nullptr, kJson},
-    {"to", required_argument, nullptr, kTo},         {"no-wait", no_argument, nullptr, kNoWait},
-    {"output", required_argument, nullptr, kOutput}, {"help", no_argument, nullptr, kHelp},
-    {"version", no_argument, nullptr, kVersion},     {nullptr, 0, nullptr, 0},
+    {"socket", required_argument, nullptr, kSocket},
+    {"json", no_argument, nullptr, kJson},
+    {"to", required_argument, nullptr, kTo},
+    {"no-wait", no_argument, nullptr, kNoWait},
+    {"output", required_argument, nullptr, kOutput},
+    {"follow", no_argument, nullptr, kFollow},
+    {"help", no_argument, nullptr, kHelp},
+    {"version", no_argument, nullptr, kVersion},
+    {nullptr, 0, nullptr, 0},
 };
 
 std::string UsageLine(const Command& command) {
@@ -33,6 +38,7 @@ std::string UsageLine(const Command& command) {
   if (command.arguments[0] != '\0') absl::StrAppend(&text, " ", command.arguments);
   if ((command.options & kTakesNoWait) != 0) text += " [--no-wait]";
   if ((command.options & kTakesOutput) != 0) text += " [--output FILE]";
+  if ((command.options & kTakesFollow) != 0) text += " [-f]";
   return text;
 }
 
@@ -45,8 +51,10 @@ std::string OptionsHelp(unsigned taken) {
   add(kTakesTo, "--to SIZE", "what may stay resident");
   add(kTakesNoWait, "--no-wait", "return at once; ebbd goes on by itself");
   add(kTakesOutput, "--output FILE", "write to FILE, which is replaced as a whole");
-  if ((taken & kTakesNoJson) == 0)
+  add(kTakesFollow, "-f, --follow", "go on with what happens, until Ctrl-C");
+  if ((taken & kTakesNoJson) == 0) {
     options.AddRow({"--json", "print the control API's JSON instead of text"});
+  }
   options.AddRow({"--socket PATH", absl::StrCat("ebbd's control socket (default $", kSocketVariable,
                                                 " or ", kDefaultSocket, ")")});
   options.AddRow({"-h, --help", "this text; after a command, about that command"});
@@ -114,7 +122,7 @@ struct Options {
 bool ParseOptions(int argc, char** argv, Options* options) {
   Invocation& invocation = options->invocation;
   int option;
-  while ((option = getopt_long(argc, argv, "hV", kOptions, nullptr)) != -1) {
+  while ((option = getopt_long(argc, argv, "fhV", kOptions, nullptr)) != -1) {
     switch (option) {
       case kSocket:
         invocation.socket_path = optarg;
@@ -130,6 +138,10 @@ bool ParseOptions(int argc, char** argv, Options* options) {
         break;
       case kOutput:
         invocation.output = optarg;
+        break;
+      case 'f':
+      case kFollow:
+        invocation.follow = true;
         break;
       case 'h':
       case kHelp:
@@ -152,6 +164,7 @@ const char* OptionNotTaken(const Invocation& invocation, const Command& command)
   if (invocation.to && (command.options & kTakesTo) == 0) return "--to";
   if (invocation.no_wait && (command.options & kTakesNoWait) == 0) return "--no-wait";
   if (invocation.output && (command.options & kTakesOutput) == 0) return "--output";
+  if (invocation.follow && (command.options & kTakesFollow) == 0) return "--follow";
   if (invocation.json && (command.options & kTakesNoJson) != 0) return "--json";
   return nullptr;
 }

@@ -24,6 +24,7 @@ class Session {
 
   // Complains about the last call; how the command ends.
   int Fail() const;
+  ExitCode exit_code() const { return exit_code_; }
 
  private:
   const bool json_;

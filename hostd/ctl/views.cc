@@ -218,9 +218,14 @@ std::string TextField(const Json& json, const char* field) {
   const auto found = json.find(field);
   if (found == json.end() || !found->is_string()) return "";
   std::string text = found->get<std::string>();
-  std::replace_if(
-      text.begin(), text.end(),
-      [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    if (byte < 0x20 || byte == 0x7f) text[i] = '?';
+    // A control character of Latin-1, which terminals obey too.
+    if (byte == 0xc2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xa0) {
+      text.replace(i, 2, "?");
+    }
+  }
   return text;
 }
 

@@ -65,34 +65,50 @@ Process::Process(const std::vector<std::string>& arguments,
 
 void Process::Signal(int number) const { kill(pid_, number); }
 
-Result Process::Wait() {
-  Result result;
-  const int64_t deadline_ns = MonotonicNs() + kDeadlineNs;
+bool Process::ReadMore(int64_t deadline_ns) {
+  if (!out_.valid() && !err_.valid()) return false;
   pollfd fds[] = {{out_.get(), POLLIN, 0}, {err_.get(), POLLIN, 0}};
-  std::string* const texts[] = {&result.out, &result.err};
-  while (fds[0].fd >= 0 || fds[1].fd >= 0) {
-    const int64_t left_ms = (deadline_ns - MonotonicNs()) / kNsPerMs;
-    if (left_ms <= 0 || poll(fds, 2, static_cast<int>(left_ms)) <= 0) {
-      ADD_FAILURE() << "ebbctl does not end; so far: " << result.out << result.err;
-      kill(pid_, SIGKILL);
-      break;
+  const int64_t left_ms = (deadline_ns - MonotonicNs()) / kNsPerMs;
+  if (left_ms <= 0 || poll(fds, 2, static_cast<int>(left_ms)) <= 0) {
+    ADD_FAILURE() << "ebbctl says no more and does not end; so far: " << result_.out << result_.err;
+    return false;
+  }
+  const auto read_some = [](const pollfd& poll_fd, UniqueFd& fd, std::string* text) {
+    if (poll_fd.revents == 0) return;
+    char buffer[4096];
+    // A terminal whose other end was closed fails with EIO: that is its end of file.
+    const ssize_t n = read(fd.get(), buffer, sizeof buffer);
+    if (n > 0) {
+      text->append(buffer, static_cast<size_t>(n));
+    } else {
+      fd.Reset();
     }
-    for (int i = 0; i < 2; ++i) {
-      if (fds[i].revents == 0) continue;
-      char buffer[4096];
-      // A terminal whose other end was closed fails with EIO: that is its end of file.
-      const ssize_t n = read(fds[i].fd, buffer, sizeof buffer);
-      if (n > 0) {
-        texts[i]->append(buffer, static_cast<size_t>(n));
-      } else {
-        fds[i].fd = -1;
-      }
+  };
+  read_some(fds[0], out_, &result_.out);
+  read_some(fds[1], err_, &result_.err);
+  return true;
+}
+
+void Process::ReadUntil(const std::string& part) {
+  const int64_t deadline_ns = MonotonicNs() + kDeadlineNs;
+  const auto has = [&](const std::string& text) { return text.find(part) != std::string::npos; };
+  while (!has(result_.out) && !has(result_.err)) {
+    if (!ReadMore(deadline_ns)) {
+      ADD_FAILURE() << "it did not say " << part << "; but: " << result_.out << result_.err;
+      return;
     }
   }
+}
+
+Result Process::Wait() {
+  const int64_t deadline_ns = MonotonicNs() + kDeadlineNs;
+  while (ReadMore(deadline_ns)) {
+  }
+  if (out_.valid() || err_.valid()) kill(pid_, SIGKILL);
   int status = 0;
   EXPECT_EQ(waitpid(pid_, &status, 0), pid_);
-  result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-  return result;
+  result_.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+  return result_;
 }
 
 EbbctlTest::EbbctlTest() {
@@ -101,6 +117,11 @@ EbbctlTest::EbbctlTest() {
   path_ = dir_ + "/control.sock";
   environment_ = {"EBB_CONTROL_SOCKET=" + path_, "http_proxy=http://127.0.0.1:9"};
   host_.Add(FakeHost::SomeVm("web"));
+  Restart();
+}
+
+void EbbctlTest::Restart() {
+  server_.reset();
   ControlServerOptions options;
   options.socket_path = path_;
   auto server = ControlServer::Start(host_, options);

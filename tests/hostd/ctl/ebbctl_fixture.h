@@ -39,12 +39,18 @@ class Process {
           UniqueFd err, UniqueFd err_reader);
 
   void Signal(int number) const;
+  // Reads its output until `part` is in what was read so far, or the deadline.
+  void ReadUntil(const std::string& part);
   Result Wait();
 
  private:
+  // Waits for more of stdout and stderr. False when both have ended, or nothing came in time.
+  bool ReadMore(int64_t deadline_ns);
+
   pid_t pid_ = -1;
   UniqueFd out_;
   UniqueFd err_;
+  Result result_;  // so far
 };
 
 // A server with one VM, "web".
@@ -58,6 +64,8 @@ class EbbctlTest : public testing::Test {
   // With a terminal as stderr.
   Result RunOnTerminal(const std::vector<std::string>& arguments);
 
+  // Ends the server, if there is one, and starts one again.
+  void Restart();
   // From now on a swap-out gets 10 MiB further each time somebody looks.
   void LetSwapOutMove();
   // The same for a swap-in, by 200 MiB, which ends when this much is resident.

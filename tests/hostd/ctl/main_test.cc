@@ -41,6 +41,7 @@ TEST_F(MainTest, WrongUsageIsExplainedAndAsksNothing) {
       {{"list", "--to", "1G"}, "list takes no --to"},
       {{"list", "--no-wait"}, "list takes no --no-wait"},
       {{"list", "--output", "x"}, "list takes no --output"},
+      {{"list", "-f"}, "list takes no --follow"},
       {{"metrics", "--json"}, "metrics takes no --json"},
       {{"metrics", "--output", ""}, "--output is empty"},
   };
@@ -67,8 +68,8 @@ TEST_F(MainTest, HelpAndVersionNeedNoDaemon) {
     }
     ExpectNoTrailingSpaces(result.out);
   }
-  for (const char* command :
-       {"status", "list", "show", "limit", "swap-out", "swap-in", "detach", "attach", "metrics"}) {
+  for (const char* command : {"status", "list", "show", "limit", "swap-out", "swap-in", "detach",
+                              "attach", "events", "metrics"}) {
     const Result result = Run({command, "--help"});
     EXPECT_EQ(result.exit_code, 0);
     ExpectContains(result.out, std::string("Usage: ebbctl ") + command);

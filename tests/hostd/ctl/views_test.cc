@@ -38,13 +38,15 @@ TEST_F(ViewsTest, ListSaysWhatIsGoingOn) {
   host_.Add(vm);
   vm = FakeHost::SomeVm("c");
   vm.state = "held";
-  vm.held_reason = "checksum\x1b[31m";
+  vm.held_reason =
+      "checksum\x1b[31m\xc2\x9b"
+      "32m";
   host_.Add(vm);
   const Result result = Run({"list"});
   ExpectContains(result.out, "a     swapping out  1.0 GiB");
   ExpectContains(result.out, "b     swapping in   1.0 GiB");
   ExpectContains(result.out, "c     held          1.0 GiB");
-  ExpectContains(result.out, "\nc is held: checksum?[31m\n");
+  ExpectContains(result.out, "\nc is held: checksum?[31m?32m\n");
   ExpectNoTrailingSpaces(result.out);
 }
 
