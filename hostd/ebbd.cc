@@ -29,6 +29,7 @@ namespace {
 struct Options {
   std::string runtime_dir = "/run/ebb";
   std::optional<std::string> handover_group;
+  std::string control_group;
 };
 
 constexpr char kUsage[] =
@@ -38,8 +39,10 @@ Takes cold memory away from running QEMU VMs and brings it back when they touch 
   --runtime-dir DIR       where the sockets are (default /run/ebb):
                             handover.sock  libebb-qemu.so in QEMU connects here
                             control.sock   ebbctl connects here
+                            status.sock    the same, for everybody, who may only look
   --handover-group GROUP  who may connect to handover.sock besides root (default kvm, as which
                           QEMU runs, if there is one; an empty GROUP: nobody)
+  --control-group GROUP   who may give orders on control.sock besides root (default: nobody)
   --help                  this text
   --version
 
@@ -58,6 +61,7 @@ Options ParseOptions(int argc, char** argv) {
   constexpr option kLong[] = {
       {"runtime-dir", required_argument, nullptr, 'd'},
       {"handover-group", required_argument, nullptr, 'g'},
+      {"control-group", required_argument, nullptr, 'c'},
       {"help", no_argument, nullptr, 'h'},
       {"version", no_argument, nullptr, 'v'},
       {},
@@ -70,6 +74,9 @@ Options ParseOptions(int argc, char** argv) {
         break;
       case 'g':
         options.handover_group = optarg;
+        break;
+      case 'c':
+        options.control_group = optarg;
         break;
       case 'h':
         Usage(0);
@@ -122,8 +129,18 @@ absl::Status Run(const Options& options) {
 
   ebb::ControlServerOptions control_options;
   control_options.socket_path = options.runtime_dir + "/control.sock";
+  if (!options.control_group.empty()) {
+    control_options.socket_mode = 0660;
+    control_options.socket_group = options.control_group;
+  }
+  ebb::ControlServerOptions status_options;
+  status_options.socket_path = options.runtime_dir + "/status.sock";
+  status_options.socket_mode = 0666;
+  status_options.orders_go_to = control_options.socket_path;
   EBB_ASSIGN_OR_RETURN(const std::unique_ptr<ebb::ControlServer> control,
                        ebb::ControlServer::Start(registry, control_options));
+  EBB_ASSIGN_OR_RETURN(const std::unique_ptr<ebb::ControlServer> status,
+                       ebb::ControlServer::Start(registry, status_options));
   ebb::LogInfo("ebbd " EBB_VERSION " is ready in %s", options.runtime_dir);
   const ebb::ConditionWatch watch(&registry);
   while (handover->RunOnce()) {

@@ -29,6 +29,8 @@ namespace ebb {
 
 // Everything but `stop` belongs to the server's thread once that runs.
 struct ControlServer::State {
+  Host* host = nullptr;
+  std::string orders_go_to;
   int64_t request_timeout_ns = 0;
   ListenSocket socket;
   MHD_Daemon* daemon = nullptr;
@@ -43,7 +45,11 @@ struct ControlServer::State {
     if (daemon != nullptr) MHD_stop_daemon(daemon);
   }
 
+  bool only_shows() const { return !orders_go_to.empty(); }
   void Run();
+  static MHD_Result OnRequest(void* state, MHD_Connection* connection, const char* url,
+                              const char* method, const char* version, const char* piece,
+                              size_t* piece_bytes, void** context);
   void CutOffSlowClients(int64_t now_ns);
   int PollTimeoutMs(int64_t now_ns) const;
 };
@@ -99,15 +105,23 @@ bool AnnouncesTooMuch(MHD_Connection* connection) {
   return length != nullptr && std::strtoull(length, nullptr, 10) > kMaxRequestBodyBytes;
 }
 
+}  // namespace
+
 // Called once after the headers, then once for each piece of the body, then once at its end.
-MHD_Result OnRequest(void* host, MHD_Connection* connection, const char*, const char* method,
-                     const char*, const char* piece, size_t* piece_bytes, void** context) {
+MHD_Result ControlServer::State::OnRequest(void* state, MHD_Connection* connection, const char*,
+                                           const char* method, const char*, const char* piece,
+                                           size_t* piece_bytes, void** context) {
+  const auto* self = static_cast<const State*>(state);
   auto* exchange = static_cast<Exchange*>(*context);
   if (exchange == nullptr) return MHD_NO;
   if (!exchange->headers_seen) {
     exchange->headers_seen = true;
     exchange->request.method = method;
+    exchange->request.orders_go_to = self->orders_go_to;
     // Answering here ends the connection without reading the body.
+    if (self->only_shows() && exchange->request.method != "GET") {
+      return Answer(connection, HandleRequest(*self->host, exchange->request));
+    }
     return AnnouncesTooMuch(connection) ? Answer(connection, PayloadTooLarge()) : MHD_YES;
   }
   if (*piece_bytes > 0) {
@@ -124,10 +138,8 @@ MHD_Result OnRequest(void* host, MHD_Connection* connection, const char*, const 
   const absl::StatusOr<PeerCredentials> peer = PeerOf(FdOf(connection));
   if (!peer.ok()) return MHD_NO;
   exchange->request.caller = {peer->uid, peer->pid};
-  return Answer(connection, HandleRequest(*static_cast<Host*>(host), exchange->request));
+  return Answer(connection, HandleRequest(*self->host, exchange->request));
 }
-
-}  // namespace
 
 void ControlServer::State::CutOffSlowClients(int64_t now_ns) {
   for (auto& [connection, deadline_ns] : deadlines_ns) {
@@ -155,7 +167,7 @@ int ControlServer::State::PollTimeoutMs(int64_t now_ns) const {
 // Our own loop and not libmicrohttpd's thread: its timeout starts again with every byte, so only a
 // loop of our own can end a connection that trickles.
 void ControlServer::State::Run() {
-  pthread_setname_np(pthread_self(), "ebb-control");
+  pthread_setname_np(pthread_self(), only_shows() ? "ebb-status" : "ebb-control");
   pollfd fds[] = {{stop.get(), POLLIN, 0}, {epoll_fd, POLLIN, 0}};
   while (true) {
     // Failing is returning early: everything below asks again.
@@ -176,14 +188,17 @@ void ControlServer::State::Run() {
 absl::StatusOr<std::unique_ptr<ControlServer>> ControlServer::Start(
     Host& host, const ControlServerOptions& options) {
   auto state = std::make_unique<State>();
+  state->host = &host;
+  state->orders_go_to = options.orders_go_to;
   state->request_timeout_ns = options.request_timeout.count() * kNsPerMs;
   state->stop = UniqueFd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!state->stop.valid()) {
     return absl::ResourceExhaustedError("out of descriptors or memory for an eventfd");
   }
 
-  EBB_ASSIGN_OR_RETURN(state->socket, ListenSocket::Create(options.socket_path, SocketType::kStream,
-                                                           options.socket_mode));
+  EBB_ASSIGN_OR_RETURN(state->socket,
+                       ListenSocket::Create(options.socket_path, SocketType::kStream,
+                                            options.socket_mode, options.socket_group));
   UniqueFd listen_fd = state->socket.TakeFd();
 
   MHD_NotifyConnectionCallback on_connection = [](void* cls, MHD_Connection* connection, void**,
@@ -196,15 +211,15 @@ absl::StatusOr<std::unique_ptr<ControlServer>> ControlServer::Start(
       self->connection_closed = true;
     }
   };
-  state->daemon =
-      MHD_start_daemon(MHD_USE_EPOLL, /*port=*/0, nullptr, nullptr, &OnRequest, &host,  //
-                       MHD_OPTION_LISTEN_SOCKET, listen_fd.get(),                       //
-                       MHD_OPTION_CONNECTION_LIMIT, options.max_connections,            //
-                       MHD_OPTION_STRICT_FOR_CLIENT, 1,                                 //
-                       MHD_OPTION_URI_LOG_CALLBACK, &BeginExchange, nullptr,            //
-                       MHD_OPTION_NOTIFY_COMPLETED, &EndExchange, nullptr,              //
-                       MHD_OPTION_NOTIFY_CONNECTION, on_connection, state.get(),        //
-                       MHD_OPTION_END);
+  state->daemon = MHD_start_daemon(MHD_USE_EPOLL, /*port=*/0, nullptr, nullptr, &State::OnRequest,
+                                   state.get(),                                               //
+                                   MHD_OPTION_LISTEN_SOCKET, listen_fd.get(),                 //
+                                   MHD_OPTION_CONNECTION_LIMIT, options.max_connections,      //
+                                   MHD_OPTION_STRICT_FOR_CLIENT, 1,                           //
+                                   MHD_OPTION_URI_LOG_CALLBACK, &BeginExchange, nullptr,      //
+                                   MHD_OPTION_NOTIFY_COMPLETED, &EndExchange, nullptr,        //
+                                   MHD_OPTION_NOTIFY_CONNECTION, on_connection, state.get(),  //
+                                   MHD_OPTION_END);
   if (state->daemon == nullptr) return absl::InternalError("libmicrohttpd does not start");
   listen_fd.Release();  // the daemon closes it
 

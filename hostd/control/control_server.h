@@ -16,6 +16,9 @@ struct ControlServerOptions {
   // Created, and removed at the end.
   std::string socket_path;
   mode_t socket_mode = 0600;
+  std::string socket_group;  // empty: that of the process
+  // Not empty: this socket only shows, and who gives an order is told to go there.
+  std::string orders_go_to;
   // From connecting to having read the whole answer. A connection serves one request, so that a
   // slow client can hold one of the connections no longer than this, whatever it trickles.
   std::chrono::milliseconds request_timeout{10000};
@@ -24,8 +27,9 @@ struct ControlServerOptions {
 };
 
 // Serves the control API (routes.h) on a thread of its own. The thread takes no signals and calls
-// `host`, which must outlive the server. Whoever can open the socket is trusted to give orders, not
-// to be well-behaved.
+// `host`, which must outlive the server. Whoever can open the socket is trusted to give orders
+// (unless they go to another one), not to be well-behaved. A flood of requests to one server keeps
+// no other one busy.
 class ControlServer {
  public:
   static absl::StatusOr<std::unique_ptr<ControlServer>> Start(Host& host,

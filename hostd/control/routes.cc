@@ -27,6 +27,7 @@ struct ErrorKind {
   const char* code;
 };
 constexpr ErrorKind kInvalidArgument = {400, "invalid_argument"};
+constexpr ErrorKind kPermissionDenied = {403, "permission_denied"};
 constexpr ErrorKind kNotFound = {404, "not_found"};
 constexpr ErrorKind kMethodNotAllowed = {405, "method_not_allowed"};
 constexpr ErrorKind kFailedPrecondition = {409, "failed_precondition"};
@@ -314,6 +315,10 @@ ApiResponse PayloadTooLarge() {
 }
 
 ApiResponse HandleRequest(Host& host, const ApiRequest& request) {
+  if (!request.orders_go_to.empty() && request.method != "GET") {
+    return Error(kPermissionDenied,
+                 absl::StrCat("this socket only answers GET; orders go to ", request.orders_go_to));
+  }
   if (request.body.size() > kMaxRequestBodyBytes) return PayloadTooLarge();
 
   const std::string_view full = request.target;

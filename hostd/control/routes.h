@@ -11,7 +11,8 @@
 //   POST /v1/vms/NAME/detach    nothing or {}        bring everything back and let go of it
 //   POST /v1/vms/NAME/attach    nothing or {}        let it return
 //
-// The orders return at once, with the VM's status. Every error is
+// The orders return at once, with the VM's status. A socket that only shows refuses them. Every
+// error is
 // {"error":{"code":"...","message":"..."}} and has changed nothing. docs/openapi.json has it all.
 #pragma once
 
@@ -29,6 +30,8 @@ struct ApiRequest {
   std::string target;  // path and query as sent, still percent-encoded
   std::string body;
   Caller caller;
+  // Not empty: the client may only look, and orders are for the socket of this path.
+  std::string orders_go_to = {};
 };
 
 struct ApiResponse {

@@ -27,16 +27,20 @@ size_t AppendAnswer(char* data, size_t size, size_t count, void* answer) {
 
 // `os_error` is why the connection failed, 0 when it was made and then went wrong.
 absl::Status Unreachable(const std::string& socket_path, int os_error, const std::string& why) {
+  const std::string problem = absl::StrCat("cannot reach ebbd at ", socket_path, ": ", why, "\n");
   const char* advice = "Look at its log, and start it again if it has ended";
   if (os_error == EACCES || os_error == EPERM) {
-    advice = "Root, and whom the socket's mode lets in, may talk to ebbd; try: sudo ebbctl ...";
-  } else if (os_error != 0) {
+    return absl::PermissionDeniedError(
+        absl::StrCat(problem,
+                     "Root may give orders, and the group that ebbd was started with "
+                     "(--control-group); try: sudo ebbctl ..."));
+  }
+  if (os_error != 0) {
     advice =
         "Start it with: ebbd, as root\n"
         "If it serves another socket: ebbctl --socket PATH ..., or set EBB_CONTROL_SOCKET.";
   }
-  return absl::UnavailableError(
-      absl::StrCat("cannot reach ebbd at ", socket_path, ": ", why, "\n", advice));
+  return absl::UnavailableError(absl::StrCat(problem, advice));
 }
 
 }  // namespace

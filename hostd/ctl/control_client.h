@@ -24,8 +24,9 @@ class ControlClient {
   ControlClient(const ControlClient&) = delete;
   ControlClient& operator=(const ControlClient&) = delete;
 
-  // A refusal by the daemon is a reply too. Unavailable: the daemon cannot be reached; the message
-  // names the socket and says what to do. Internal: what answers there is not ebbd.
+  // A refusal by the daemon is a reply too. Unavailable: the daemon cannot be reached; and
+  // PermissionDenied: the socket is closed to this user; the message names the socket and says what
+  // to do. Internal: what answers there is not ebbd.
   absl::StatusOr<ApiReply> Call(const char* method, const std::string& path,
                                 const std::string& body = "");
 

@@ -10,12 +10,16 @@ STOP_S = 20
 
 
 class Ebbd(Child):
-    def __init__(self, program: Path, folder: Path, log: Path, handover_group: str) -> None:
+    def __init__(self, program: Path, folder: Path, log: Path, handover_group: str,
+                 control_group: str = "") -> None:
         self.handover_socket = folder / "handover.sock"
         self.control_socket = folder / "control.sock"
+        self.status_socket = folder / "status.sock"
         self.control = Control(self.control_socket)
         super().__init__("ebbd", [str(program), "--runtime-dir", str(folder),
-                                  "--handover-group", handover_group], log)
+                                  "--handover-group", handover_group,
+                                  "--control-group", control_group], log)
 
     def is_ready(self) -> bool:
-        return self.control_socket.exists() and self.handover_socket.exists()
+        return all(path.exists() for path in
+                   (self.control_socket, self.status_socket, self.handover_socket))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""tests/hostd/control/fake_ebbd.cc, in a temporary folder: a real control server without VMs."""
+"""tests/hostd/control/fake_ebbd.cc, in a temporary folder: real control servers without VMs."""
 
 import os
 import subprocess
@@ -20,6 +20,7 @@ class FakeEbbd:
         self._folder = tempfile.TemporaryDirectory(prefix="ebb-fake-")
         self.folder = Path(self._folder.name)
         self.control_socket = self.folder / "control.sock"
+        self.status_socket = self.folder / "status.sock"
 
     def __enter__(self) -> "FakeEbbd":
         self.start()

@@ -28,7 +28,7 @@ void Run(std::string text) {
   request.body = text;
   const ApiResponse response = HandleRequest(host, request);
 
-  static const std::set<int> kKnown = {200, 400, 404, 405, 409, 413, 503};
+  static const std::set<int> kKnown = {200, 400, 403, 404, 405, 409, 413, 503};
   EBB_CHECK(kKnown.count(response.http_status) == 1, "unknown status");
   const auto body = nlohmann::json::parse(response.body, nullptr, /*allow_exceptions=*/false);
   EBB_CHECK(body.is_object(), "the answer is not JSON");
@@ -39,6 +39,13 @@ void Run(std::string text) {
   EBB_CHECK(ok || response.http_status == 404 || host.Orders().empty(),
             "a request that was refused got through to the host");
   EBB_CHECK(host.Orders().size() <= 1, "two orders of one request");
+
+  // The same on a socket that only shows.
+  const size_t orders = host.Orders().size();
+  request.orders_go_to = "control.sock";
+  const int status = HandleRequest(host, request).http_status;
+  EBB_CHECK(host.Orders().size() == orders, "an order got through where it may not");
+  EBB_CHECK(status == 403 || request.method == "GET", "another method than GET was not refused");
 }
 
 }  // namespace

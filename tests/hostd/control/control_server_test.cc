@@ -215,6 +215,41 @@ TEST_F(ControlServerTest, SocketIsForItsOwnerOnlyAndGoesWithTheServer) {
   EXPECT_NE(stat(path_.c_str(), &found), 0);
 }
 
+TEST_F(ControlServerTest, ASocketThatOnlyShowsRefusesOrdersUnread) {
+  ControlServerOptions options;
+  options.socket_path = path_;
+  options.socket_mode = 0666;
+  options.orders_go_to = "/run/ebb/control.sock";
+  const mode_t umask_before = umask(077);
+  auto server = ControlServer::Start(host_, options);
+  umask(umask_before);
+  ASSERT_TRUE(server.ok()) << server.status();
+  struct stat found;
+  ASSERT_EQ(stat(path_.c_str(), &found), 0);
+  EXPECT_EQ(found.st_mode & 0777, 0666u);
+  EXPECT_EQ(StatusOf(Ask(path_, Request("GET", "/v1/vms/web"))), 200);
+  for (const std::string& order :
+       {Request("PUT", "/v1/vms/web/limit", "{\"bytes\":1}"),
+        Request("POST", "/v1/vms/web/swap-in"),
+        // Announced, never sent.
+        std::string("PUT /v1/vms/web/limit HTTP/1.1\r\nHost: l\r\nContent-Length: 60\r\n\r\n")}) {
+    const std::string response = Ask(path_, order);
+    EXPECT_EQ(StatusOf(response), 403) << response;
+    EXPECT_EQ(CodeOf(response), "permission_denied");
+    EXPECT_NE(response.find("/run/ebb/control.sock"), std::string::npos) << response;
+  }
+  EXPECT_TRUE(host_.Orders().empty());
+}
+
+TEST_F(ControlServerTest, AGroupThatDoesNotExistIsNamed) {
+  ControlServerOptions options;
+  options.socket_path = path_;
+  options.socket_group = "no-such-group";
+  const auto server = ControlServer::Start(host_, options);
+  ASSERT_FALSE(server.ok());
+  EXPECT_NE(server.status().message().find("no-such-group"), std::string::npos);
+}
+
 TEST_F(ControlServerTest, ReplacesADeadSocketButNotALivingOne) {
   {
     const UniqueFd dead(socket(AF_UNIX, SOCK_STREAM, 0));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// fake_ebbd FOLDER: a control server on FOLDER/control.sock with VMs in every state, none of which
-// exists. Needs no root. For tests in other languages. Says "ready" when it serves, and ends when
-// its stdin does.
+// fake_ebbd FOLDER: control servers on FOLDER/control.sock and FOLDER/status.sock, as ebbd has
+// them, with events of every kind and VMs in every state, none of which exists. Needs no root. For
+// tests in other languages. Says "ready" when it serves, and ends when its stdin does.
 #include <cstdio>
 #include <string>
 
@@ -44,14 +44,26 @@ void AddVms(FakeHost& host) {
   host.Add(away);
 }
 
+void AddEvents(FakeHost& host) {
+  for (int kind = 0; EventKindName(static_cast<EventKind>(kind)) != std::string("?"); ++kind) {
+    host.events().Add(static_cast<EventKind>(kind), "web", "something happened to web");
+  }
+}
+
 int Main(const std::string& folder) {
   FakeHost host;
   AddVms(host);
+  AddEvents(host);
   ControlServerOptions options;
   options.socket_path = folder + "/control.sock";
-  const auto server = ControlServer::Start(host, options);
-  if (!server.ok()) {
-    std::fprintf(stderr, "fake_ebbd: %s\n", std::string(server.status().message()).c_str());
+  ControlServerOptions status_options;
+  status_options.socket_path = folder + "/status.sock";
+  status_options.socket_mode = 0666;
+  status_options.orders_go_to = options.socket_path;
+  const auto control = ControlServer::Start(host, options);
+  const auto status = ControlServer::Start(host, status_options);
+  if (!control.ok() || !status.ok()) {
+    std::fputs("fake_ebbd: cannot serve in that folder\n", stderr);
     return 1;
   }
   std::puts("ready");

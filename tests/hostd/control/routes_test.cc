@@ -119,6 +119,20 @@ TEST_F(RoutesTest, OrdersSayWhoGaveThem) {
   }
 }
 
+TEST_F(RoutesTest, WhoMayOnlyLookIsToldWhereOrdersGo) {
+  for (const char* method : {"PUT", "POST", "DELETE", "HEAD", "OPTIONS", "get", ""}) {
+    for (const char* target : {"/v1/vms/web/limit", "/v1/vms/web/swap-in", "/v1/status", "/no"}) {
+      ApiRequest request = {method, target, R"({"bytes":1})", {}};
+      request.orders_go_to = "/run/ebb/control.sock";
+      ExpectRefused(HandleRequest(host_, request), 403, "permission_denied",
+                    "orders go to /run/ebb/control.sock");
+    }
+  }
+  ApiRequest request = {"GET", "/v1/vms/web", "", {}};
+  request.orders_go_to = "/run/ebb/control.sock";
+  EXPECT_EQ(HandleRequest(host_, request).body, Ask("GET", "/v1/vms/web").body);
+}
+
 TEST_F(RoutesTest, LimitIsSetAndLifted) {
   ApiResponse response = Ask("PUT", "/v1/vms/web/limit", R"({"bytes":134217728})");
   EXPECT_EQ(response.http_status, 200);
