@@ -18,7 +18,7 @@ class NotKnown(ControlError):
     """ebbd does not know the VM."""
 
 
-class _Connection(http.client.HTTPConnection):
+class UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: Path) -> None:
         super().__init__("localhost", timeout=TIMEOUT_S)
         self._path = str(path)
@@ -49,7 +49,7 @@ class Control:
         self._request("POST", f"/v1/vms/{name}/swap-out", {"to_bytes": to_bytes})
 
     def _request(self, method: str, url: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        connection = _Connection(self._path)
+        connection = UnixConnection(self._path)
         try:
             connection.request(method, url, json.dumps(body) if body is not None else None,
                                {"Content-Type": "application/json"})
