@@ -10,7 +10,7 @@ namespace ebb {
 
 enum ExitCode {
   kExitDone = 0,
-  kExitFailed = 1,         // the daemon refused, or failed
+  kExitFailed = 1,         // the daemon refused, or failed; the output could not be written
   kExitUsage = 2,          // the command line makes no sense
   kExitUnreachable = 3,    // there is no daemon to ask
   kExitInterrupted = 130,  // Ctrl-C while waiting, as shells have it

@@ -74,8 +74,12 @@ std::string GeneralHelp() {
       "Usage: ebbctl COMMAND [OPTIONS]\n\n",
       "Talks to ebbd, which lets this host's VMs have more memory than the host has.\n\n",
       "Commands:\n", commands.ToString("  "), "\n", OptionsHelp(0), "\n", kSizeHelp,
-      "\nExit codes: 0 done, 1 ebbd refused or failed, 2 wrong usage, 3 ebbd cannot be reached,\n"
-      "130 Ctrl-C while waiting.\n");
+      "\nExit statuses:\n"
+      "  0    done\n"
+      "  1    ebbd refused or failed, or the output could not be written\n"
+      "  2    wrong usage\n"
+      "  3    ebbd cannot be reached\n"
+      "  130  Ctrl-C while waiting; what was asked for goes on in ebbd\n");
 }
 
 std::string CommandHelp(const Command& command) {

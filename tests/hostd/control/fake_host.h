@@ -101,6 +101,11 @@ class FakeHost : public Host {
     started_s_ += 60;
     events_ = std::make_shared<EventLog>();
   }
+  // How often a VM was asked for.
+  int Reads() const {
+    MutexLock lock(mutex_);
+    return reads_;
+  }
   // Whether a VM was asked for this many times within `timeout`.
   bool WaitForReads(int reads, std::chrono::nanoseconds timeout) const {
     const auto deadline = std::chrono::steady_clock::now() + timeout;

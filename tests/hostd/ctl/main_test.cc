@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The command line itself.
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/wait.h>
 
 #include <cstdlib>
@@ -62,8 +63,9 @@ TEST_F(MainTest, HelpAndVersionNeedNoDaemon) {
         std::vector<std::string>{"help"}}) {
     const Result result = Run(arguments);
     EXPECT_EQ(result.exit_code, 0);
-    for (const char* part : {"status", "list", "show VM", "limit VM SIZE|none",
-                             "swap-out VM --to SIZE [--no-wait]", "--socket PATH", "Exit codes"}) {
+    for (const char* part :
+         {"status", "list", "show VM", "limit VM SIZE|none", "swap-out VM --to SIZE [--no-wait]",
+          "--socket PATH", "Exit statuses"}) {
       ExpectContains(result.out, part);
     }
     ExpectNoTrailingSpaces(result.out);
@@ -85,6 +87,41 @@ TEST_F(MainTest, TheOptionBeatsTheEnvironment) {
   EXPECT_EQ(Run({"list"}).exit_code, 3);
   EXPECT_EQ(Run({"--socket", path_, "list"}).exit_code, 0);
   EXPECT_EQ(Run({"list", "--socket=" + path_}).exit_code, 0);
+}
+
+// What scripts go by. The text of --help is the reference.
+TEST_F(MainTest, ExitStatusesAreThoseOfTheHelp) {
+  const std::string help = Run({"--help"}).out;
+  const auto expect_documented = [&](int exit_code, const char* meaning) {
+    std::string line = "\n  " + std::to_string(exit_code);
+    line.resize(8, ' ');
+    ExpectContains(help, line + meaning);
+  };
+  EXPECT_EQ(Run({"limit", "web", "1G"}).exit_code, 0);
+  expect_documented(0, "done");
+  EXPECT_EQ(Run({"show", "db"}).exit_code, 1);
+  EXPECT_EQ(Run({"metrics", "--output", "/nonexistent/file"}).exit_code, 1);
+  expect_documented(1, "ebbd refused or failed, or the output could not be written");
+  EXPECT_EQ(Run({"limit", "web"}).exit_code, 2);
+  expect_documented(2, "wrong usage");
+  for (const std::vector<std::string>& waiting :
+       {std::vector<std::string>{"swap-out", "web", "--to", "64M"},
+        std::vector<std::string>{"swap-in", "web"}, std::vector<std::string>{"detach", "web"}}) {
+    const int reads = host_.Reads();
+    Process process = Start(waiting);
+    ASSERT_TRUE(host_.WaitForReads(reads + 2, std::chrono::nanoseconds(kDeadlineNs)));
+    process.Signal(SIGINT);
+    EXPECT_EQ(process.Wait().exit_code, 130) << waiting[0];
+  }
+  host_.events().Add(EventKind::kVmHeld, "web", "it burns");
+  Process following = Start({"events", "-f"});
+  following.ReadUntil("it burns");
+  following.Signal(SIGINT);
+  EXPECT_EQ(following.Wait().exit_code, 130);
+  expect_documented(130, "Ctrl-C while waiting");
+  server_.reset();
+  EXPECT_EQ(Run({"list"}).exit_code, 3);
+  expect_documented(3, "ebbd cannot be reached");
 }
 
 TEST_F(MainTest, OutputThatCannotBeWrittenIsAFailure) {
