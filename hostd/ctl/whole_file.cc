@@ -40,7 +40,7 @@ absl::Status WriteWholeFile(const std::string& path, const std::string& content)
   if (!fd.valid()) return SystemError(path);
   if (!WriteAll(fd.get(), content) || fchmod(fd.get(), kMode) != 0 ||
       rename(partial.c_str(), path.c_str()) != 0) {
-    const absl::Status status = SystemError(path);
+    absl::Status status = SystemError(path);
     unlink(partial.c_str());
     return status;
   }

@@ -34,8 +34,8 @@ std::string LimitText(uint64_t limit_bytes) {
 Registry::Registry(std::string version, int64_t started_ns)
     : version_(std::move(version)),
       started_ns_(started_ns),
-      started_s_(static_cast<double>(WallTimeMs() - (MonotonicNs() - started_ns) / kNsPerMs) /
-                 1000) {}
+      started_s_(static_cast<double>(WallTimeMs()) / 1000 -
+                 static_cast<double>(MonotonicNs() - started_ns) / kNsPerS) {}
 
 bool Registry::Contains(const std::string& name) const {
   MutexLock lock(mutex_);
@@ -155,6 +155,7 @@ std::vector<VmStatus> Registry::Vms() const {
   }
   for (const auto& vm : All()) statuses[vm->name()] = vm->Status();
   std::vector<VmStatus> in_order;
+  in_order.reserve(statuses.size());
   for (auto& [name, status] : statuses) in_order.push_back(std::move(status));
   return in_order;
 }
