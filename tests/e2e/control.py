@@ -41,6 +41,10 @@ class Control:
         """The fields of VmStatus."""
         return self._request("GET", f"/v1/vms/{name}")
 
+    def events(self) -> list[dict[str, Any]]:
+        """The first 256 that are kept."""
+        return self._request("GET", "/v1/events")["events"]
+
     def set_limit(self, name: str, limit_bytes: int) -> None:
         self._request("PUT", f"/v1/vms/{name}/limit", {"bytes": limit_bytes})
 

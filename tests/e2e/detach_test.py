@@ -50,6 +50,19 @@ def check(guest: SceneCheck) -> None:
     guest.check_nothing_wrong()
     guest.tap.check(guest.scene.ebbd.control.status()["detached_vms"] == 0,
                     "nothing went wrong, says ebbd")
+    check_events(guest)
+
+
+def check_events(guest: SceneCheck) -> None:
+    events = [event for event in guest.scene.ebbd.control.events() if event["vm"] == VM_NAME]
+    kinds = [event["kind"] for event in events]
+    guest.tap.check(kinds == ["vm_attached", "limit_changed", "detach_asked", "detach_begun",
+                              "vm_detached", "attach_asked", "vm_attached"],
+                    f"ebbd tells what has happened ({kinds})")
+    orders = [event["message"] for event in events if event["kind"] in ("detach_asked",
+                                                                        "vm_detached")]
+    guest.tap.check(all("asked for by uid 0, process " in message for message in orders),
+                    f"and who wanted it ({orders})")
 
 
 def take_snapshot(guest: SceneCheck, monitor: Monitor) -> None:

@@ -72,7 +72,7 @@ TEST(MemoryPlaces, AddUpWhateverTheFiguresAre) {
         return random() >> (random() % 64);
     }
   };
-  for (int i = 0; i < 100000; ++i) {
+  for (int i = 0; i < 20000; ++i) {
     const uint64_t ram = any();
     Json vm = VmWith(ram, any(), any(), any());
     if (random() % 4 == 0) vm["state"] = "detached";
