@@ -46,6 +46,11 @@ struct ControlServer::State {
   }
 
   bool only_shows() const { return !orders_go_to.empty(); }
+  // Where an order is refused anyway its size is not what is wrong with it.
+  ApiResponse TooLarge(const ApiRequest& request) const {
+    const bool is_order = only_shows() && request.method != "GET";
+    return is_order ? HandleRequest(*host, request) : PayloadTooLarge();
+  }
   void Run();
   static MHD_Result OnRequest(void* state, MHD_Connection* connection, const char* url,
                               const char* method, const char* version, const char* piece,
@@ -118,11 +123,10 @@ MHD_Result ControlServer::State::OnRequest(void* state, MHD_Connection* connecti
     exchange->headers_seen = true;
     exchange->request.method = method;
     exchange->request.orders_go_to = self->orders_go_to;
-    // Answering here ends the connection without reading the body.
-    if (self->only_shows() && exchange->request.method != "GET") {
-      return Answer(connection, HandleRequest(*self->host, exchange->request));
-    }
-    return AnnouncesTooMuch(connection) ? Answer(connection, PayloadTooLarge()) : MHD_YES;
+    // Answering here ends the connection without reading the body: a client that sends it all the
+    // same may fail at that, and not see the answer.
+    return AnnouncesTooMuch(connection) ? Answer(connection, self->TooLarge(exchange->request))
+                                        : MHD_YES;
   }
   if (*piece_bytes > 0) {
     exchange->received_bytes += *piece_bytes;
@@ -133,7 +137,7 @@ MHD_Result ControlServer::State::OnRequest(void* state, MHD_Connection* connecti
     return exchange->received_bytes <= kMaxDiscardedBytes ? MHD_YES : MHD_NO;
   }
   if (exchange->received_bytes > kMaxRequestBodyBytes) {
-    return Answer(connection, PayloadTooLarge());
+    return Answer(connection, self->TooLarge(exchange->request));
   }
   const absl::StatusOr<PeerCredentials> peer = PeerOf(FdOf(connection));
   if (!peer.ok()) return MHD_NO;

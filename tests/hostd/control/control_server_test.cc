@@ -215,7 +215,7 @@ TEST_F(ControlServerTest, SocketIsForItsOwnerOnlyAndGoesWithTheServer) {
   EXPECT_NE(stat(path_.c_str(), &found), 0);
 }
 
-TEST_F(ControlServerTest, ASocketThatOnlyShowsRefusesOrdersUnread) {
+TEST_F(ControlServerTest, ASocketThatOnlyShowsRefusesOrders) {
   ControlServerOptions options;
   options.socket_path = path_;
   options.socket_mode = 0666;
@@ -228,16 +228,24 @@ TEST_F(ControlServerTest, ASocketThatOnlyShowsRefusesOrdersUnread) {
   ASSERT_EQ(stat(path_.c_str(), &found), 0);
   EXPECT_EQ(found.st_mode & 0777, 0666u);
   EXPECT_EQ(StatusOf(Ask(path_, Request("GET", "/v1/vms/web"))), 200);
-  for (const std::string& order :
-       {Request("PUT", "/v1/vms/web/limit", "{\"bytes\":1}"),
-        Request("POST", "/v1/vms/web/swap-in"),
-        // Announced, never sent.
-        std::string("PUT /v1/vms/web/limit HTTP/1.1\r\nHost: l\r\nContent-Length: 60\r\n\r\n")}) {
+  for (const std::string& order : {Request("PUT", "/v1/vms/web/limit", "{\"bytes\":1}"),
+                                   Request("POST", "/v1/vms/web/swap-in"),
+                                   // Announced, never sent.
+                                   std::string("PUT /v1/vms/web/limit HTTP/1.1\r\nHost: l\r\n"
+                                               "Content-Length: 65537\r\n\r\n")}) {
     const std::string response = Ask(path_, order);
     EXPECT_EQ(StatusOf(response), 403) << response;
     EXPECT_EQ(CodeOf(response), "permission_denied");
     EXPECT_NE(response.find("/run/ebb/control.sock"), std::string::npos) << response;
   }
+  // In two parts: the answer waits for the second, so that no client fails at sending it.
+  const UniqueFd fd = Connect(path_);
+  ASSERT_TRUE(Send(fd,
+                   "PUT /v1/vms/web/limit HTTP/1.1\r\nHost: localhost\r\n"
+                   "Content-Length: 11\r\n\r\n"));
+  EXPECT_EQ(WaitFor(fd, POLLIN, MonotonicNs() + 50 * kNsPerMs), 0);
+  EXPECT_TRUE(Send(fd, "{\"bytes\":1}"));
+  EXPECT_EQ(StatusOf(ReadToEnd(fd)), 403);
   EXPECT_TRUE(host_.Orders().empty());
 }
 
