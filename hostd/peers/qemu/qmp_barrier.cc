@@ -28,8 +28,11 @@ constexpr int64_t kDiskLookNs = 5 * kNsPerMs;
 constexpr int64_t kDiskStallNs = kNsPerS;
 constexpr int64_t kGlanceNs = 20 * kNsPerMs;
 constexpr int64_t kBetweenGlancesNs = kNsPerS / 4;
+// What was seen of the disks is good for as long.
+constexpr int64_t kPromptNs = kNsPerS / 4;
 
 constexpr char kEmptyTransaction[] = R"({"execute": "transaction", "arguments": {"actions": []}})";
+constexpr char kPing[] = R"({"execute": "query-status"})";
 constexpr char kQueryBlock[] = R"({"execute": "query-block"})";
 
 // Whether a device in the answer to query-block has an I/O limit.
@@ -182,7 +185,16 @@ void QmpBarrier::AskThrottling() {
   });
 }
 
+// A dump, a snapshot or the last step of a migration keep QEMU from its monitor for seconds. A
+// barrier that waited for that did not hold the guest, and must not count as one that did.
 void QmpBarrier::StartBarrier() {
+  const int64_t asked_ns = NowNs();
+  Send(kPing, [this, asked_ns](bool ok, const std::string&) {
+    if (ok && connection_.idle() && NowNs() - asked_ns < kPromptNs) Drain();
+  });
+}
+
+void QmpBarrier::Drain() {
   wanted_ = Wanted::kNone;
   // Read before the command leaves: what is protected by now, the drain covers.
   const int64_t started_ns = NowNs();

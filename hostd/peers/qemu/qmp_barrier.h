@@ -57,7 +57,9 @@ class QmpBarrier : public IoBarrier {
   int64_t NsToBarrier(int64_t now_ns) const;
   // Looks at them until all have been seen to work, over as many calls as that takes.
   bool DisksWork(int64_t now_ns);
+  // Asks whether QEMU is there, and sends the drain if that is answered at once.
   void StartBarrier();
+  void Drain();
   void FinishBarrier(bool ok, int64_t started_ns);
   void Send(const std::string& command, QmpConnection::Answer answer);
   void NoteSilence(int64_t now_ns);
