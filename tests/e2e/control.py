@@ -52,6 +52,10 @@ class Control:
         """Asks for so few resident bytes, once; returns at once."""
         self._request("POST", f"/v1/vms/{name}/swap-out", {"to_bytes": to_bytes})
 
+    def swap_in(self, name: str) -> None:
+        """Asks for all that the limit allows; returns at once."""
+        self._request("POST", f"/v1/vms/{name}/swap-in")
+
     def _request(self, method: str, url: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         connection = UnixConnection(self._path)
         try:

@@ -60,6 +60,7 @@ class VmOptions:
     disks: tuple[Disk, ...]
     guest_parameters: str
     devices: tuple[str, ...] = ()  # more of them, as -device takes them
+    numa_nodes: int = 1      # each with a memfd of its own
     name: str = VM_NAME
     incoming: bool = False   # it waits for the guest of another QEMU
 
@@ -94,11 +95,8 @@ class Qemu(Child):
 
 
 def _machine(options: VmOptions) -> list[str]:
-    size = f"{options.ram_bytes // MIB}M"
     return [
-        options.qemu, "-name", options.name, *options.accelerator.arguments,
-        "-machine", "q35,memory-backend=ram0", "-m", size,
-        "-object", f"memory-backend-memfd,id=ram0,size={size},share=on",
+        options.qemu, "-name", options.name, *options.accelerator.arguments, *_memory(options),
         # Two vCPUs: pages are asked for at the same time, too.
         "-smp", "2", "-nodefaults", "-display", "none", "-no-reboot", "-sandbox", SANDBOX,
         "-kernel", str(options.kernel),
@@ -107,6 +105,18 @@ def _machine(options: VmOptions) -> list[str]:
         *(word for index, disk in enumerate(options.disks) for word in disk.arguments(index)),
         *(word for device in options.devices for word in ("-device", device)),
         *(("-incoming", "defer") if options.incoming else ())]
+
+
+def _memory(options: VmOptions) -> list[str]:
+    def memfd(node: int) -> list[str]:
+        size = f"{options.ram_bytes // options.numa_nodes // MIB}M"
+        return ["-object", f"memory-backend-memfd,id=ram{node},size={size},share=on"]
+    size = ["-m", f"{options.ram_bytes // MIB}M"]
+    if options.numa_nodes == 1:
+        return ["-machine", "q35,memory-backend=ram0", *size, *memfd(0)]
+    return ["-machine", "q35", *size,
+            *(word for node in range(options.numa_nodes)
+              for word in (*memfd(node), "-numa", f"node,nodeid={node},memdev=ram{node}"))]
 
 
 def _load_library(options: VmOptions, qmp: Path) -> tuple[list[str], dict[str, str]]:
