@@ -71,6 +71,7 @@ class Qemu(Child):
     def __init__(self, options: VmOptions, folder: Path, log: Path, user: User) -> None:
         self._monitor_sockets = [folder / f"monitor{number}.sock" for number in (1, 2)]
         self.console_log = folder / "console.log"
+        self.program = options.qemu
         ebb_qmp = folder / "qmp.sock"
         arguments, environment = _load_library(options, ebb_qmp)
         command = [*_machine(options), *arguments,
