@@ -67,11 +67,13 @@ std::string ChosenWord(const std::string& line) {
 bool IsOff(const std::string& word) { return word.empty() || word == "never" || word == "deny"; }
 
 // Calls visit(file, VmFlags) for each VMA. The kernel walks all page tables of the process for it.
+// False where not all of them could be seen.
 template <typename Visit>
-void ForEachVma(int pid, Visit&& visit) {
+bool ForEachVma(int pid, Visit&& visit) {
   MayWait("for QEMU's memory map");
   std::ifstream smaps(absl::StrFormat("/proc/%d/smaps", pid));
   FileId file;
+  bool any = false;
   for (std::string line; std::getline(smaps, line);) {
     unsigned device_major;
     unsigned device_minor;
@@ -80,9 +82,11 @@ void ForEachVma(int pid, Visit&& visit) {
                     &inode) == 3) {
       file = {makedev(device_major, device_minor), inode};
     } else if (line.compare(0, 8, "VmFlags:") == 0) {
+      any = true;
       visit(file, line);
     }
   }
+  return any && smaps.eof() && !smaps.bad();
 }
 
 }  // namespace
@@ -165,21 +169,22 @@ absl::StatusOr<std::vector<Vma>> MemoryMap(int pid) {
 bool HugePagesForbidden(int pid, const FileId& file) {
   bool found = false;
   bool forbidden = true;
-  ForEachVma(pid, [&](const FileId& of, const std::string& flags) {
+  const bool all = ForEachVma(pid, [&](const FileId& of, const std::string& flags) {
     if (of != file) return;
     found = true;
     forbidden &= flags.find(" nh") != std::string::npos;
   });
-  return found && forbidden;
+  return all && found && forbidden;
 }
 
-bool HasUserfaultfdRegistered(int pid) {
+absl::StatusOr<bool> HasUserfaultfdRegistered(int pid) {
   bool found = false;
-  ForEachVma(pid, [&](const FileId&, const std::string& flags) {
+  const bool all = ForEachVma(pid, [&](const FileId&, const std::string& flags) {
     for (const char* registered : {" um", " uw", " ui"}) {
       found |= flags.find(registered) != std::string::npos;
     }
   });
+  if (!all) return absl::UnavailableError(absl::StrFormat("/proc/%d/smaps cannot be read", pid));
   return found;
 }
 

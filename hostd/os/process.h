@@ -47,8 +47,9 @@ struct Vma {
 absl::StatusOr<std::vector<Vma>> MemoryMap(int pid);
 // True where every VMA of `file` carries MADV_NOHUGEPAGE ("nh" in smaps' VmFlags).
 bool HugePagesForbidden(int pid, const FileId& file);
-// Whether any userfaultfd is registered in that process's memory, whoever made it.
-bool HasUserfaultfdRegistered(int pid);
+// Whether any userfaultfd is registered in that process's memory, whoever made it. Fails where not
+// all of that can be seen.
+absl::StatusOr<bool> HasUserfaultfdRegistered(int pid);
 
 // True while the host swaps to anything at all (/proc/swaps).
 bool HostSwaps();

@@ -191,8 +191,10 @@ void Handover::HandlePacket(QemuSession& session) {
   status = session.LookForIncomingMigration();
   if (!status.ok()) return Refuse(session, status);
   if (session.incoming() == nullptr) return AttachOrRefuse(session);
-  LogInfo("vm %s: waits for a migration (process %d); it is attached when that is over",
-          session.vm_name(), session.peer().pid);
+  const auto line = conduct_.Refused(session.peer().pid, session.vm_name(),
+                                     "it waits for a migration, and is attached when that is over",
+                                     MonotonicNs());
+  if (line) LogInfo("%s", *line);
 }
 
 void Handover::AttachOrRefuse(QemuSession& session) {
@@ -272,8 +274,9 @@ int64_t Handover::Tick(int64_t now_ns) {
       Refuse(*session, absl::DeadlineExceededError("it sent no hello in time"));
       continue;
     }
-    if (session->incoming() != nullptr)
+    if (session->incoming() != nullptr) {
       wait_ns = std::min(wait_ns, AwaitMigration(*session, now_ns));
+    }
     if (session->vm() == nullptr) continue;
     if (session->vm()->state() != Vm::State::kRunning) {
       FinishDetached(*session);

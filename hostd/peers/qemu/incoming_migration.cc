@@ -6,8 +6,8 @@
 #include <utility>
 #include <vector>
 
-#include "absl/status/statusor.h"
 #include "hostd/base/log.h"
+#include "hostd/base/status_macros.h"
 #include "hostd/base/units.h"
 #include "hostd/os/process.h"
 
@@ -15,6 +15,8 @@ namespace ebb {
 namespace {
 
 constexpr int64_t kAskNs = kNsPerS / 4;
+// For this look the kernel walks all of QEMU's page tables, and other VMs wait for this thread.
+constexpr int64_t kLookAgainNs = 5 * kNsPerS;
 
 constexpr char kQueryStatus[] = R"({"execute": "query-status"})";
 constexpr char kQueryMigrate[] = R"({"execute": "query-migrate"})";
@@ -37,12 +39,13 @@ bool HasArrived(const std::string& run_state) {
 IncomingMigration::IncomingMigration(std::string vm_name, std::string qmp_path, int pid)
     : vm_name_(std::move(vm_name)), qmp_path_(std::move(qmp_path)), pid_(pid) {}
 
-bool IncomingMigration::IsAwaitedBy(int pid) {
-  const absl::StatusOr<std::vector<std::string>> arguments = CommandLine(pid);
-  return arguments.ok() &&
-         std::any_of(arguments->begin(), arguments->end(), [](const std::string& argument) {
-           return argument == "-incoming" || argument == "--incoming";
-         });
+absl::StatusOr<bool> IncomingMigration::IsAwaitedBy(int pid) {
+  EBB_ASSIGN_OR_RETURN(const std::vector<std::string> arguments, CommandLine(pid));
+  // A QEMU always has arguments: without them its command line cannot be seen.
+  if (arguments.empty()) return absl::UnavailableError("its command line is empty");
+  return std::any_of(arguments.begin(), arguments.end(), [](const std::string& argument) {
+    return argument == "-incoming" || argument == "--incoming";
+  });
 }
 
 int64_t IncomingMigration::OnTick(int64_t now_ns) {
@@ -68,13 +71,18 @@ void IncomingMigration::Connect() {
 void IncomingMigration::Ask() {
   connection_.Send(kQueryStatus, [this](bool ok, const std::string& answer) {
     if (!ok || !HasArrived(StatusIn(answer)) || !connection_.idle()) return;
-    // With postcopy the guest runs before all of its memory has come. Cheaper than the look below,
-    // for which the kernel walks all of QEMU's page tables.
+    // With postcopy the guest runs before all of its memory has come.
     connection_.Send(kQueryMigrate, [this](bool known, const std::string& migration) {
       if (!known || StatusIn(migration).find("postcopy") != std::string::npos) return;
-      over_ = !HasUserfaultfdRegistered(pid_);
+      LookForUserfaultfd();
     });
   });
+}
+
+void IncomingMigration::LookForUserfaultfd() {
+  const absl::StatusOr<bool> registered = HasUserfaultfdRegistered(pid_);
+  over_ = registered.ok() && !*registered;
+  if (!over_) next_ask_ns_ += kLookAgainNs;
 }
 
 }  // namespace ebb

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include "absl/status/statusor.h"
 #include "hostd/peers/qemu/qmp_connection.h"
 
 namespace ebb {
@@ -18,9 +19,8 @@ class IncomingMigration {
   // `qmp_path` as the library said it: a QMP socket of process `pid`.
   IncomingMigration(std::string vm_name, std::string qmp_path, int pid);
 
-  // Whether QEMU was started to wait for a migration. Reads /proc; false for a process that is
-  // gone.
-  static bool IsAwaitedBy(int pid);
+  // Whether QEMU was started to wait for a migration. Reads /proc; fails where it cannot tell.
+  static absl::StatusOr<bool> IsAwaitedBy(int pid);
 
   // Asks QEMU now and then. Returns when it wants to be called again, in ns from now.
   int64_t OnTick(int64_t now_ns);
@@ -33,6 +33,7 @@ class IncomingMigration {
  private:
   void Connect();
   void Ask();
+  void LookForUserfaultfd();
 
   const std::string vm_name_;
   const std::string qmp_path_;

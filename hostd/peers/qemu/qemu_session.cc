@@ -165,7 +165,8 @@ std::vector<UniqueFd> QemuSession::TakeDescriptors() {
 }
 
 absl::Status QemuSession::LookForIncomingMigration() {
-  if (!IncomingMigration::IsAwaitedBy(peer_.pid)) return absl::OkStatus();
+  EBB_ASSIGN_OR_RETURN(const bool awaited, IncomingMigration::IsAwaitedBy(peer_.pid));
+  if (!awaited) return absl::OkStatus();
   const std::string qmp_path = QmpPath();
   if (qmp_path.empty()) {
     return absl::FailedPreconditionError(

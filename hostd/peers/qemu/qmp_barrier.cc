@@ -16,7 +16,7 @@ constexpr int64_t kReconnectNs = kNsPerS;
 constexpr int64_t kReconnectAfterFloodNs = 60 * kNsPerS;
 // A drain waits for the slowest disk; this long it does not normally take.
 constexpr int64_t kSilenceNs = 10 * kNsPerS;
-// Nor is a migration normally as long in its last step, in which QEMU listens to nobody.
+// From then on something holds QEMU's lock, and faults that are put off wait for nothing (0008).
 constexpr int64_t kUnansweredNs = 2 * kNsPerS;
 constexpr int64_t kSayAgainNs = 60 * kNsPerS;
 // Throttling can be set at any time; a few drains past it are tolerable.
@@ -130,7 +130,7 @@ int64_t QmpBarrier::OnTick(int64_t now_ns) {
     next_throttle_check_ns_ = now_ns + kThrottleCheckNs;
     AskThrottling();
   } else {
-    StartBarrier();
+    StartBarrier(now_ns);
   }
   return kIdleTickNs;
 }
@@ -138,7 +138,8 @@ int64_t QmpBarrier::OnTick(int64_t now_ns) {
 int64_t QmpBarrier::NsToBarrier(int64_t now_ns) const {
   const Wanted wanted = wanted_;
   if (wanted == Wanted::kNone || use_grace_) return kIdleTickNs;
-  return std::max<int64_t>(0, schedule_.NextStartNs(wanted == Wanted::kUrgent) - now_ns);
+  const int64_t next_ns = schedule_.NextStartNs(wanted == Wanted::kUrgent);
+  return std::max<int64_t>(0, std::max(next_ns, next_ping_ns_) - now_ns);
 }
 
 bool QmpBarrier::DisksWork(int64_t now_ns) {
@@ -187,7 +188,9 @@ void QmpBarrier::AskThrottling() {
 
 // A dump, a snapshot or the last step of a migration keep QEMU from its monitor for seconds. A
 // barrier that waited for that did not hold the guest, and must not count as one that did.
-void QmpBarrier::StartBarrier() {
+void QmpBarrier::StartBarrier(int64_t now_ns) {
+  // Who answers at once, and not as asked, must not keep this thread busy.
+  next_ping_ns_ = now_ns + kPromptNs;
   const int64_t asked_ns = NowNs();
   Send(kPing, [this, asked_ns](bool ok, const std::string&) {
     if (ok && connection_.idle() && NowNs() - asked_ns < kPromptNs) Drain();

@@ -58,7 +58,7 @@ class QmpBarrier : public IoBarrier {
   // Looks at them until all have been seen to work, over as many calls as that takes.
   bool DisksWork(int64_t now_ns);
   // Asks whether QEMU is there, and sends the drain if that is answered at once.
-  void StartBarrier();
+  void StartBarrier(int64_t now_ns);
   void Drain();
   void FinishBarrier(bool ok, int64_t started_ns);
   void Send(const std::string& command, QmpConnection::Answer answer);
@@ -82,6 +82,7 @@ class QmpBarrier : public IoBarrier {
   std::function<void()> completed_;
   int64_t next_connect_ns_ = 0;
   int64_t next_throttle_check_ns_ = 0;
+  int64_t next_ping_ns_ = 0;
   int64_t disks_looked_at_ns_ = 0;  // when the look under way began; 0: there is none
   int64_t asked_ns_ = 0;            // when the command under way was sent
   bool said_trouble_ = false;

@@ -89,14 +89,14 @@ TEST(HasUserfaultfdRegistered, IsTrueForAsLongAsAnyPartOfItsMemoryIs) {
   GuestProcess guest({8, 4});
   const auto memory = OpenMemoryOf(&guest, {8, 4});
   ASSERT_NE(memory, nullptr);
-  EXPECT_FALSE(HasUserfaultfdRegistered(guest.pid())) << "one that is not registered is no matter";
+  EXPECT_FALSE(HasUserfaultfdRegistered(guest.pid()).value()) << "made is not registered";
   ASSERT_EQ(memory->Register({{8}, 4}), OsResult::kDone);
-  EXPECT_TRUE(HasUserfaultfdRegistered(guest.pid()));
+  EXPECT_TRUE(HasUserfaultfdRegistered(guest.pid()).value());
   ASSERT_EQ(memory->Unregister({{8}, 4}), OsResult::kDone);
-  EXPECT_FALSE(HasUserfaultfdRegistered(guest.pid()));
+  EXPECT_FALSE(HasUserfaultfdRegistered(guest.pid()).value());
   const int pid = guest.pid();
   guest.Kill();
-  EXPECT_FALSE(HasUserfaultfdRegistered(pid));
+  EXPECT_FALSE(HasUserfaultfdRegistered(pid).ok()) << "what cannot be seen is not known";
 }
 
 // Two mappings of one memfd, at unrelated addresses.

@@ -97,10 +97,14 @@ TEST(IncomingMigration, IsAwaitedByAProcessThatWasStartedForIt) {
   for (const char* argument : {"-incoming", "--incoming"}) {
     const ChildProcess qemu(std::vector<std::string>{"qemu", argument, "defer"});
     ASSERT_GT(qemu.pid(), 0);
-    EXPECT_TRUE(IncomingMigration::IsAwaitedBy(qemu.pid()));
+    EXPECT_TRUE(IncomingMigration::IsAwaitedBy(qemu.pid()).value());
   }
   const ChildProcess harmless(std::vector<std::string>{"qemu", "-name", "x-incoming"});
-  EXPECT_FALSE(IncomingMigration::IsAwaitedBy(harmless.pid()));
+  EXPECT_FALSE(IncomingMigration::IsAwaitedBy(harmless.pid()).value());
+  ChildProcess gone(std::vector<std::string>{"qemu", "-incoming", "defer"});
+  const int pid = gone.pid();
+  gone.Kill();
+  EXPECT_FALSE(IncomingMigration::IsAwaitedBy(pid).ok()) << "cannot be told";
 }
 
 }  // namespace

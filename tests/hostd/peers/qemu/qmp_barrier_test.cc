@@ -131,10 +131,23 @@ TEST_F(QmpBarrierTest, QemuThatIsBusyIsAskedAgainAndPaysNothingForIt) {
   std::this_thread::sleep_for(std::chrono::milliseconds(300));
   Say(kThere);
   EXPECT_TRUE(server_.IsQuiet()) << "what was seen of the disks is too old";
-  Tick();
+  Tick(0.3);
   EXPECT_TRUE(BarrierIsAskedFor());
   Say(R"({"return": {}})");
   EXPECT_EQ(barrier_->Status().interval_ms, 1000u);
+}
+
+TEST_F(QmpBarrierTest, QemuThatAnswersWithAnErrorIsAskedFourTimesASecondAtMost) {
+  Connect();
+  barrier_->Request(true);
+  Tick();
+  ASSERT_NE(server_.ReceiveLine().find("query-status"), std::string::npos);
+  Say(R"({"error": {"class": "GenericError", "desc": "no"}})");
+  Tick();
+  Tick(0.2);
+  EXPECT_TRUE(server_.IsQuiet());
+  Tick(0.3);
+  EXPECT_TRUE(BarrierIsAskedFor());
 }
 
 TEST_F(QmpBarrierTest, OnlyItsCompletionMakesAnythingSafeAndOnlyWhatWasBeforeItsStart) {
