@@ -14,6 +14,7 @@
 
 #include "hostd/base/clock.h"
 #include "hostd/base/log.h"
+#include "hostd/base/size.h"
 #include "hostd/base/status_macros.h"
 #include "hostd/base/wait_checks.h"
 #include "hostd/control/control_server.h"
@@ -21,6 +22,7 @@
 #include "hostd/os/listen_socket.h"
 #include "hostd/os/thread.h"
 #include "hostd/peers/qemu/handover.h"
+#include "hostd/vm/budget_watch.h"
 #include "hostd/vm/condition_watch.h"
 #include "hostd/vm/registry.h"
 
@@ -30,6 +32,7 @@ struct Options {
   std::string runtime_dir = "/run/ebb";
   std::optional<std::string> handover_group;
   std::string control_group;
+  uint64_t budget_bytes = 0;
 };
 
 constexpr char kUsage[] =
@@ -43,6 +46,9 @@ Takes cold memory away from running QEMU VMs and brings it back when they touch 
   --handover-group GROUP  who may connect to handover.sock besides root (default kvm, as which
                           QEMU runs, if there is one; an empty GROUP: nobody)
   --control-group GROUP   who may give orders on control.sock besides root (default: nobody)
+  --budget SIZE           what all VMs together may cost the host: resident memory, the pool and
+                          bookkeeping (default: no budget; limits are set by ebbctl, per VM). SIZE
+                          is bytes, or a number with K, M, G or T: 96G
   --help                  this text
   --version
 
@@ -57,11 +63,23 @@ take them over.
   std::exit(status);
 }
 
+uint64_t BudgetFrom(const char* text) {
+  const absl::StatusOr<uint64_t> bytes = ebb::ParseSize(text);
+  if (!bytes.ok() || *bytes < ebb::kLeastResidentBytes) {
+    std::fprintf(stderr, "ebbd: --budget %s: %s\n", text,
+                 bytes.ok() ? "the budget must be at least 32M"
+                            : std::string(bytes.status().message()).c_str());
+    std::exit(2);
+  }
+  return *bytes;
+}
+
 Options ParseOptions(int argc, char** argv) {
   constexpr option kLong[] = {
       {"runtime-dir", required_argument, nullptr, 'd'},
       {"handover-group", required_argument, nullptr, 'g'},
       {"control-group", required_argument, nullptr, 'c'},
+      {"budget", required_argument, nullptr, 'b'},
       {"help", no_argument, nullptr, 'h'},
       {"version", no_argument, nullptr, 'v'},
       {},
@@ -77,6 +95,9 @@ Options ParseOptions(int argc, char** argv) {
         break;
       case 'c':
         options.control_group = optarg;
+        break;
+      case 'b':
+        options.budget_bytes = BudgetFrom(optarg);
         break;
       case 'h':
         Usage(0);
@@ -113,7 +134,7 @@ absl::Status Run(const Options& options) {
   if (error) {
     return absl::PermissionDeniedError("creating " + options.runtime_dir + ": " + error.message());
   }
-  ebb::Registry registry(EBB_VERSION, started_ns);
+  ebb::Registry registry(EBB_VERSION, started_ns, options.budget_bytes);
   const std::string group = options.handover_group.value_or(ebb::GroupExists("kvm") ? "kvm" : "");
   EBB_ASSIGN_OR_RETURN(std::unique_ptr<ebb::Handover> handover,
                        ebb::Handover::Listen({options.runtime_dir + "/handover.sock", group},
@@ -143,6 +164,7 @@ absl::Status Run(const Options& options) {
                        ebb::ControlServer::Start(registry, status_options));
   ebb::LogInfo("ebbd " EBB_VERSION " is ready in %s", options.runtime_dir);
   const ebb::ConditionWatch watch(&registry);
+  const ebb::BudgetWatch budget(&registry);
   while (handover->RunOnce()) {
   }
   ebb::LogInfo("stopped; no VM has swapped pages");

@@ -49,6 +49,10 @@ const char* EventKindName(EventKind kind) {
       return "vm_no_longer_held";
     case EventKind::kLimitChanged:
       return "limit_changed";
+    case EventKind::kGuaranteeChanged:
+      return "guarantee_changed";
+    case EventKind::kWeightChanged:
+      return "weight_changed";
     case EventKind::kSwapOutAsked:
       return "swap_out_asked";
     case EventKind::kSwapInAsked:
@@ -57,6 +61,12 @@ const char* EventKindName(EventKind kind) {
       return "detach_asked";
     case EventKind::kAttachAsked:
       return "attach_asked";
+    case EventKind::kBudgetChanged:
+      return "budget_changed";
+    case EventKind::kBudgetShort:
+      return "budget_short";
+    case EventKind::kBudgetHolds:
+      return "budget_holds";
     case EventKind::kStopRequested:
       return "stop_requested";
     case EventKind::kStopRefused:

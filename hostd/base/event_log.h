@@ -22,11 +22,16 @@ enum class EventKind {
   kVmNoLongerHeld,
   // Orders that were accepted.
   kLimitChanged,
+  kGuaranteeChanged,
+  kWeightChanged,
   kSwapOutAsked,
   kSwapInAsked,
   kDetachAsked,
   kAttachAsked,
   // Of ebbd itself.
+  kBudgetChanged,
+  kBudgetShort,
+  kBudgetHolds,
   kStopRequested,
   kStopRefused,
 };

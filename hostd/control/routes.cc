@@ -93,7 +93,10 @@ enum class Resource {
   kEvents,
   kVms,
   kVm,
+  kBudget,
   kLimit,
+  kGuarantee,
+  kWeight,
   kSwapOut,
   kSwapIn,
   kDetach,
@@ -112,7 +115,10 @@ constexpr Route kRoutes[] = {
     {"GET", "/v1/events", Resource::kEvents},
     {"GET", "/v1/vms", Resource::kVms},
     {"GET", "/v1/vms/{name}", Resource::kVm},
+    {"PUT", "/v1/budget", Resource::kBudget},
     {"PUT", "/v1/vms/{name}/limit", Resource::kLimit},
+    {"PUT", "/v1/vms/{name}/guarantee", Resource::kGuarantee},
+    {"PUT", "/v1/vms/{name}/weight", Resource::kWeight},
     {"POST", "/v1/vms/{name}/swap-out", Resource::kSwapOut},
     {"POST", "/v1/vms/{name}/swap-in", Resource::kSwapIn},
     {"POST", "/v1/vms/{name}/detach", Resource::kDetach},
@@ -213,7 +219,7 @@ class BodyReader : public nlohmann::json_sax<ordered_json> {
   }
   bool RefuseValue() {
     if (!in_object_) return Refuse("the body is not a JSON object");
-    return Refuse(absl::StrCat(Quoted(field_), " is not a whole number of bytes from 0 to 2^64-1"));
+    return Refuse(absl::StrCat(Quoted(field_), " is not a whole number from 0 to 2^64-1"));
   }
 
   const char* const field_;
@@ -223,12 +229,12 @@ class BodyReader : public nlohmann::json_sax<ordered_json> {
   std::string problem_;
 };
 
-absl::StatusOr<uint64_t> ParseBytes(const std::string& body, const char* field) {
+absl::StatusOr<uint64_t> ParseNumber(const std::string& body, const char* field) {
   BodyReader reader(field, absl::StrCat("{\"", field, "\":N}"));
   if (body.empty()) return reader.Bad("the body is empty");
-  EBB_ASSIGN_OR_RETURN(const std::optional<uint64_t> bytes, reader.Read(body));
-  if (!bytes) return reader.Bad(absl::StrCat("field ", Quoted(field), " is missing"));
-  return *bytes;
+  EBB_ASSIGN_OR_RETURN(const std::optional<uint64_t> number, reader.Read(body));
+  if (!number) return reader.Bad(absl::StrCat("field ", Quoted(field), " is missing"));
+  return *number;
 }
 
 absl::Status RequireNoBody(const std::string& body) {
@@ -246,12 +252,24 @@ absl::Status Act(Host& host, const Target& target, const ApiRequest& request) {
     case Resource::kVm:
       if (!request.body.empty()) return absl::InvalidArgumentError("GET takes no body");
       return absl::OkStatus();
+    case Resource::kBudget: {
+      EBB_ASSIGN_OR_RETURN(const uint64_t bytes, ParseNumber(request.body, "bytes"));
+      return host.SetBudget(bytes, request.caller);
+    }
     case Resource::kLimit: {
-      EBB_ASSIGN_OR_RETURN(const uint64_t bytes, ParseBytes(request.body, "bytes"));
+      EBB_ASSIGN_OR_RETURN(const uint64_t bytes, ParseNumber(request.body, "bytes"));
       return host.SetLimit(name, bytes, request.caller);
     }
+    case Resource::kGuarantee: {
+      EBB_ASSIGN_OR_RETURN(const uint64_t bytes, ParseNumber(request.body, "bytes"));
+      return host.SetGuarantee(name, bytes, request.caller);
+    }
+    case Resource::kWeight: {
+      EBB_ASSIGN_OR_RETURN(const uint64_t weight, ParseNumber(request.body, "weight"));
+      return host.SetWeight(name, weight, request.caller);
+    }
     case Resource::kSwapOut: {
-      EBB_ASSIGN_OR_RETURN(const uint64_t to_bytes, ParseBytes(request.body, "to_bytes"));
+      EBB_ASSIGN_OR_RETURN(const uint64_t to_bytes, ParseNumber(request.body, "to_bytes"));
       return host.SwapOut(name, to_bytes, request.caller);
     }
     case Resource::kSwapIn:
@@ -292,6 +310,7 @@ ApiResponse ShowEvents(const Host& host, std::string_view query) {
 ApiResponse Show(const Host& host, const Target& target, std::string_view query) {
   switch (target.route->resource) {
     case Resource::kStatus:
+    case Resource::kBudget:
       return Ok(ToJson(host.Status()));
     case Resource::kEvents:
       return ShowEvents(host, query);

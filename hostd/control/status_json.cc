@@ -23,6 +23,10 @@ nlohmann::ordered_json ToJson(const VmStatus& vm) {
       EBB_FIELD(vm, detach_error),
       EBB_FIELD(vm, ram_bytes),
       EBB_FIELD(vm, limit_bytes),
+      EBB_FIELD(vm, guarantee_bytes),
+      EBB_FIELD(vm, weight),
+      EBB_FIELD(vm, planned_bytes),
+      EBB_FIELD(vm, target_bytes),
       EBB_FIELD(vm, resident_bytes),
       EBB_FIELD(vm, swapped_bytes),
       EBB_FIELD(vm, swap_out_target_bytes),
@@ -58,9 +62,12 @@ nlohmann::ordered_json ToJson(const VmStatus& vm) {
 
 nlohmann::ordered_json ToJson(const HostStatus& host) {
   return {
-      EBB_FIELD(host, version),      EBB_FIELD(host, pid),    EBB_FIELD(host, uptime_s),
-      EBB_FIELD(host, started_s),    EBB_FIELD(host, kernel), EBB_FIELD(host, state),
-      EBB_FIELD(host, stop_refused), EBB_FIELD(host, vms),    EBB_FIELD(host, detached_vms),
+      EBB_FIELD(host, version),      EBB_FIELD(host, pid),
+      EBB_FIELD(host, uptime_s),     EBB_FIELD(host, started_s),
+      EBB_FIELD(host, kernel),       EBB_FIELD(host, state),
+      EBB_FIELD(host, stop_refused), EBB_FIELD(host, vms),
+      EBB_FIELD(host, budget_bytes), EBB_FIELD(host, budget_missing_bytes),
+      EBB_FIELD(host, detached_vms),
   };
 }
 

@@ -7,37 +7,21 @@
 
 #include "absl/strings/str_cat.h"
 #include "hostd/base/clock.h"
+#include "hostd/base/size.h"
 #include "hostd/base/units.h"
+#include "hostd/ctl/entitlements.h"
 #include "hostd/ctl/events.h"
 #include "hostd/ctl/metrics.h"
 #include "hostd/ctl/progress.h"
 #include "hostd/ctl/session.h"
-#include "hostd/ctl/size.h"
 #include "hostd/ctl/views.h"
+#include "hostd/ctl/vm_name.h"
 #include "hostd/ctl/whole_file.h"
 
 namespace ebb {
 namespace {
 
 constexpr int kPollIntervalMs = 200;
-
-// The daemon checks names too; here they become part of a path.
-bool IsVmName(const std::string& name) {
-  constexpr std::string_view kAllowed =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-";
-  return !name.empty() && name.size() <= 63 &&
-         name.find_first_not_of(kAllowed) == std::string::npos;
-}
-
-int ComplainAboutName(const std::string& name) {
-  return Complain(kExitUsage, absl::StrCat("\"", name,
-                                           "\" is not a VM's name (1 to 63 characters of A-Z a-z "
-                                           "0-9 _ . -); the names are shown by: ebbctl list"));
-}
-
-std::string PathOf(const std::string& vm_name, const char* action = "") {
-  return absl::StrCat("/v1/vms/", vm_name, action);
-}
 
 // Asks until `remaining(vm)` is 0. The last state of the VM; nothing when that was not reached, and
 // then the reason was said and is in *exit_code.
@@ -240,9 +224,16 @@ int RunSwapOut(const Invocation& invocation) {
 std::string SwapInResult(const std::string& name, const Json& vm) {
   const uint64_t swapped = NumberField(vm, "swapped_bytes");
   const uint64_t limit = NumberField(vm, "limit_bytes");
+  const uint64_t target = NumberField(vm, "target_bytes");
   if (swapped == 0) {
     return absl::StrCat(name, ": swap-in is done; everything is back, ",
                         HumanSize(NumberField(vm, "resident_bytes")), " resident\n");
+  }
+  if (target > 0 && target != limit && NumberField(vm, "resident_bytes") + swapped > target) {
+    return absl::StrCat(name, ": swap-in stopped at ", HumanSize(target),
+                        ", its part of the host's budget; ", MemoryInOneLine(vm),
+                        "\nIt gets more with a higher weight or a guarantee (ebbctl weight, ",
+                        "guarantee), or a larger budget (ebbctl budget SIZE).\n");
   }
   if (limit > 0 && NumberField(vm, "resident_bytes") + swapped > limit) {
     return absl::StrCat(name, ": swap-in stopped at the VM's limit of ", HumanSize(limit), "; ",
@@ -345,62 +336,81 @@ int RunMetrics(const Invocation& invocation) {
   return written.ok() ? kExitDone : Complain(kExitFailed, MessageOf(written));
 }
 
+constexpr Command kCommands[] = {
+    {"status", "", 0, 0, "the daemon, and all VMs together",
+     "Shows whether ebbd runs, for how long, and what it saves on this host.\n", &RunStatus},
+    {"list", "", 0, 0, "one line for each VM",
+     "Columns:\n"
+     "  LIMIT      Ebb keeps the VM's resident memory at or below this, because of the limit "
+     "set\n"
+     "             by hand or of its part of the host's budget\n"
+     "  RESIDENT   guest memory that is in the host's memory now\n"
+     "  SWAPPED    guest memory taken by Ebb; back as soon as the guest touches it\n"
+     "  POOL       host memory that keeps the swapped pages, compressed\n"
+     "  RATIO      how well they compress\n"
+     "  SAVED      host memory gained: SWAPPED less POOL and bookkeeping\n"
+     "  FAULT p99  all but 1 of 100 swapped pages that were touched came back within this\n",
+     &RunList},
+    {"show", "VM", 1, 0, "everything about one VM",
+     "Shows where the VM's memory is, what that costs, and what Ebb is doing to it.\n", &RunShow},
+    {"limit", "VM SIZE|none", 2, 0, "keep a VM's resident memory at or below SIZE",
+     "Ebb swaps pages out until the VM fits, and keeps it there. The guest is not told and\n"
+     "keeps its RAM; pages come back when it touches them. `none` lifts the limit.\n\n"
+     "Example: ebbctl limit web 256M\n",
+     &RunLimit},
+    {"budget", "SIZE|none", 1, 0, "let all VMs together cost the host SIZE at most",
+     "What is resident, the pool and bookkeeping count. Each VM gets a part by the size of its\n"
+     "RAM and its weight; what some do not use goes to the others. `ebbd --budget` sets it from\n"
+     "the start. A guarantee comes first: ebbctl status says so if the budget is too small.\n\n"
+     "Example: ebbctl budget 96G\n",
+     &RunBudget},
+    {"guarantee", "VM SIZE|none", 2, 0, "keep SIZE of a VM resident, whatever the budget",
+     "As far as the guest uses it: nobody else's need takes it below this. Until then it is "
+     "lent\n"
+     "to others. All guarantees together must fit the budget.\n\n"
+     "Example: ebbctl guarantee db 8G\n",
+     &RunGuarantee},
+    {"weight", "VM WEIGHT", 2, 0, "how much a VM gets of the host's budget",
+     "WEIGHT is from 1 to 10000. Every VM has 100; one with 200 gets twice as much of the "
+     "budget\n"
+     "as another of the same size, if it uses it.\n\n"
+     "Example: ebbctl weight web 200\n",
+     &RunWeight},
+    {"swap-out", "VM --to SIZE", 1, kTakesTo | kTakesNoWait,
+     "swap out once, until SIZE is resident",
+     "Takes pages until only SIZE is resident, then leaves the VM alone: what the guest touches\n"
+     "afterwards comes back and stays. Waits until that is done; Ctrl-C ends only the "
+     "waiting.\n\n"
+     "Example: ebbctl swap-out web --to 256M\n",
+     &RunSwapOut},
+    {"swap-in", "VM", 1, kTakesNoWait, "bring swapped-out pages back",
+     "Brings back as much as the VM's limit and the host's memory allow. Waits until that is\n"
+     "done; Ctrl-C ends only the waiting.\n\n"
+     "Example: ebbctl limit web none && ebbctl swap-in web\n",
+     &RunSwapIn},
+    {"detach", "VM", 1, kTakesNoWait, "bring everything back and leave a VM alone",
+     "For what does not go together with Ebb, as QEMU's background snapshots. Waits until all\n"
+     "of the VM's memory is back; Ctrl-C ends only the waiting. It runs on without Ebb until\n"
+     "`ebbctl attach` lets it return, or ebbd is started again.\n",
+     &RunDetach},
+    {"attach", "VM", 1, 0, "let a VM that was detached return",
+     "It has the limit that it had before. Other VMs attach by themselves.\n", &RunAttach},
+    {"events", "", 0, kTakesFollow, "what has happened lately",
+     "Attaches and detaches with their reasons, held VMs, orders and who gave them: the last\n"
+     "1024 since ebbd was started. With --json one object a line. With -f it goes on with what\n"
+     "happens, also when ebbd is started again, until Ctrl-C.\n",
+     &RunEvents},
+    {"metrics", "", 0, kTakesOutput | kTakesNoJson,
+     "figures of the daemon and all VMs, for Prometheus",
+     "In Prometheus' text format. For node_exporter's textfile collector, every 15 s or so:\n\n"
+     "  ebbctl metrics --output /var/lib/prometheus/node-exporter/ebb.prom\n\n"
+     "What the figures mean: docs/METRICS.md.\n",
+     &RunMetrics},
+};
+
 }  // namespace
 
-const std::vector<Command>& AllCommands() {
-  static const std::vector<Command> kCommands = {
-      {"status", "", 0, 0, "the daemon, and all VMs together",
-       "Shows whether ebbd runs, for how long, and what it saves on this host.\n", &RunStatus},
-      {"list", "", 0, 0, "one line for each VM",
-       "Columns:\n"
-       "  LIMIT      Ebb keeps the VM's resident memory at or below this\n"
-       "  RESIDENT   guest memory that is in the host's memory now\n"
-       "  SWAPPED    guest memory taken by Ebb; back as soon as the guest touches it\n"
-       "  POOL       host memory that keeps the swapped pages, compressed\n"
-       "  RATIO      how well they compress\n"
-       "  SAVED      host memory gained: SWAPPED less POOL and bookkeeping\n"
-       "  FAULT p99  all but 1 of 100 swapped pages that were touched came back within this\n",
-       &RunList},
-      {"show", "VM", 1, 0, "everything about one VM",
-       "Shows where the VM's memory is, what that costs, and what Ebb is doing to it.\n", &RunShow},
-      {"limit", "VM SIZE|none", 2, 0, "keep a VM's resident memory at or below SIZE",
-       "Ebb swaps pages out until the VM fits, and keeps it there. The guest is not told and\n"
-       "keeps its RAM; pages come back when it touches them. `none` lifts the limit.\n\n"
-       "Example: ebbctl limit web 256M\n",
-       &RunLimit},
-      {"swap-out", "VM --to SIZE", 1, kTakesTo | kTakesNoWait,
-       "swap out once, until SIZE is resident",
-       "Takes pages until only SIZE is resident, then leaves the VM alone: what the guest touches\n"
-       "afterwards comes back and stays. Waits until that is done; Ctrl-C ends only the "
-       "waiting.\n\n"
-       "Example: ebbctl swap-out web --to 256M\n",
-       &RunSwapOut},
-      {"swap-in", "VM", 1, kTakesNoWait, "bring swapped-out pages back",
-       "Brings back as much as the VM's limit and the host's memory allow. Waits until that is\n"
-       "done; Ctrl-C ends only the waiting.\n\n"
-       "Example: ebbctl limit web none && ebbctl swap-in web\n",
-       &RunSwapIn},
-      {"detach", "VM", 1, kTakesNoWait, "bring everything back and leave a VM alone",
-       "For what does not go together with Ebb, as QEMU's background snapshots. Waits until all\n"
-       "of the VM's memory is back; Ctrl-C ends only the waiting. It runs on without Ebb until\n"
-       "`ebbctl attach` lets it return, or ebbd is started again.\n",
-       &RunDetach},
-      {"attach", "VM", 1, 0, "let a VM that was detached return",
-       "It has the limit that it had before. Other VMs attach by themselves.\n", &RunAttach},
-      {"events", "", 0, kTakesFollow, "what has happened lately",
-       "Attaches and detaches with their reasons, held VMs, orders and who gave them: the last\n"
-       "1024 since ebbd was started. With --json one object a line. With -f it goes on with what\n"
-       "happens, also when ebbd is started again, until Ctrl-C.\n",
-       &RunEvents},
-      {"metrics", "", 0, kTakesOutput | kTakesNoJson,
-       "figures of the daemon and all VMs, for Prometheus",
-       "In Prometheus' text format. For node_exporter's textfile collector, every 15 s or so:\n\n"
-       "  ebbctl metrics --output /var/lib/prometheus/node-exporter/ebb.prom\n\n"
-       "What the figures mean: docs/METRICS.md.\n",
-       &RunMetrics},
-  };
-  return kCommands;
-}
+std::span<const Command> AllCommands() { return kCommands; }
 
 const Command* FindCommand(std::string_view name) {
   for (const Command& command : AllCommands()) {

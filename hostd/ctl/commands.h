@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -46,7 +47,7 @@ struct Command {
   int (*run)(const Invocation& invocation);  // returns an ExitCode
 };
 
-const std::vector<Command>& AllCommands();
+std::span<const Command> AllCommands();
 const Command* FindCommand(std::string_view name);
 
 }  // namespace ebb

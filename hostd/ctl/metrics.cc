@@ -51,6 +51,13 @@ constexpr VmMetric kVmMetrics[] = {
     {"ebb_vm_discarded_bytes_total", "counter",
      "Guest memory that the guest gave up while it was swapped out.", "pages_discarded",
      Scale::kPagesToBytes},
+    {"ebb_vm_planned_bytes", "gauge",
+     "What the VM is to cost the host, of its budget; 0 without one.", "planned_bytes",
+     Scale::kAsIs},
+    {"ebb_vm_guaranteed_bytes", "gauge", "How much stays resident, as far as it is used.",
+     "guarantee_bytes", Scale::kAsIs},
+    {"ebb_vm_weight", "gauge", "Its share of the budget, compared with VMs of the same size.",
+     "weight", Scale::kAsIs},
     {"ebb_vm_pool_original_bytes", "gauge", "Guest memory in the pool, uncompressed.",
      "pool_original_bytes", Scale::kAsIs},
     {"ebb_vm_pool_compressed_bytes", "gauge", "The same, compressed.", "pool_compressed_bytes",
@@ -182,6 +189,14 @@ void AddHost(const Json& host, const Json& vms, Exposition& out) {
   out.Head("ebb_stop_refused", "gauge",
            "1 if the last request to stop was refused: swapped memory would not have fit.");
   out.Sample({}, TextField(host, "stop_refused").empty() ? 0 : 1);
+  out.Head("ebb_host_budget_bytes", "gauge",
+           "What all VMs together may cost the host; absent without a budget.");
+  if (const uint64_t budget = NumberField(host, "budget_bytes"); budget > 0) {
+    out.Sample({}, budget);
+  }
+  out.Head("ebb_host_budget_missing_bytes", "gauge",
+           "By how much the least that the VMs can be brought to exceeds the budget. Must be 0.");
+  out.Sample({}, NumberField(host, "budget_missing_bytes"));
   out.Head("ebb_vms", "gauge", "VMs in each state.");
   for (const char* state : {"running", "detaching", "held", "detached"}) {
     const auto& all = VmsOf(vms);
@@ -216,6 +231,12 @@ void AddPlaces(const Json& vms, Exposition& out) {
   for (const Json& vm : VmsOf(vms)) {
     const uint64_t limit = NumberField(vm, "limit_bytes");
     if (limit > 0) out.Sample(LabelsOf(vm), limit);
+  }
+  out.Head("ebb_vm_target_bytes", "gauge",
+           "The lower of the limit and the plan for the host's budget; absent without both.");
+  for (const Json& vm : VmsOf(vms)) {
+    const uint64_t target = NumberField(vm, "target_bytes");
+    if (target > 0) out.Sample(LabelsOf(vm), target);
   }
 }
 

@@ -10,7 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "hostd/ctl/size.h"
+#include "hostd/base/size.h"
 
 namespace ebb {
 namespace {

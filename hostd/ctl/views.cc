@@ -7,8 +7,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "hostd/base/size.h"
 #include "hostd/base/units.h"
-#include "hostd/ctl/size.h"
 #include "hostd/ctl/table.h"
 
 namespace ebb {
@@ -45,6 +45,12 @@ std::string PagesAndSize(uint64_t pages) {
 std::string Percent(uint64_t part, uint64_t whole) {
   if (whole == 0) return "-";
   return absl::StrFormat("%.0f %%", 100 * static_cast<double>(part) / static_cast<double>(whole));
+}
+
+// The limit set by hand, or what the plan for the host's budget leaves the VM, if that is less.
+uint64_t LimitInForce(const Json& vm) {
+  const uint64_t target = NumberField(vm, "target_bytes");
+  return target > 0 ? target : NumberField(vm, "limit_bytes");
 }
 
 // In a list: the state, or what is being done to a running VM.
@@ -98,6 +104,17 @@ std::string HeadOf(const Json& vm) {
   return text;
 }
 
+// The VM's part of the host's budget.
+void AddPlan(const Json& vm, Section* section) {
+  const uint64_t target = NumberField(vm, "target_bytes");
+  const std::string resident =
+      target == 0 ? "all of it may be resident"
+                  : absl::StrCat("for that at most ", HumanSize(target), " are resident");
+  section->Add("Planned", HumanSize(NumberField(vm, "planned_bytes")),
+               absl::StrCat("to cost the host, of its budget, with a weight of ",
+                            NumberField(vm, "weight"), "; ", resident));
+}
+
 Section MemorySection(const Json& vm) {
   const uint64_t ram = NumberField(vm, "ram_bytes");
   const uint64_t limit = NumberField(vm, "limit_bytes");
@@ -109,12 +126,18 @@ Section MemorySection(const Json& vm) {
   section.Add("Swapped out", HumanSize(swapped), "taken by Ebb; back as soon as it is touched");
   section.Add("Not used", HumanSize(Less(ram, resident + swapped)),
               "never touched, or given up by the guest; costs nothing");
+  const uint64_t planned = NumberField(vm, "planned_bytes");
   if (limit > 0) {
     section.Add("Limit", HumanSize(limit),
                 absl::StrCat("Ebb keeps the resident part at or below this; ",
                              Percent(resident, limit), " in use"));
   } else {
-    section.Add("Limit", "none", "Ebb takes nothing by itself");
+    section.Add("Limit", "none",
+                planned > 0 ? "set by hand; see Planned" : "Ebb takes nothing by itself");
+  }
+  if (planned > 0) AddPlan(vm, &section);
+  if (const uint64_t guarantee = NumberField(vm, "guarantee_bytes"); guarantee > 0) {
+    section.Add("Guaranteed", HumanSize(guarantee), "stay resident, as far as they are used");
   }
   return section;
 }
@@ -277,6 +300,16 @@ std::string StatusView(const Json& host, const Json& vms) {
   section.Add("Swapped out", HumanSize(swapped),
               absl::StrCat("kept in ", HumanSize(cost), " of host memory"));
   section.Add("Saved", HumanSize(saved), "of host memory");
+  if (const uint64_t budget = NumberField(host, "budget_bytes"); budget > 0) {
+    section.Add("Budget", HumanSize(budget),
+                absl::StrCat("of host memory for all of that; ", HumanSize(resident + cost),
+                             " in use, ", Percent(resident + cost, budget)));
+  }
+  if (const uint64_t missing = NumberField(host, "budget_missing_bytes"); missing > 0) {
+    section.Add("Missing", HumanSize(missing),
+                "more than the budget is what the VMs are guaranteed; raise it, lower guarantees, "
+                "or move a VM away");
+  }
   return absl::StrCat(
       text, held, section.ToString(),
       "\nKilling ebbd (kill -9, a crash) stops its VMs for good until crash recovery exists.\n"
@@ -292,7 +325,7 @@ std::string ListView(const Json& vms) {
                 "FAULT p99"});
   std::string notes;
   for (const Json& vm : VmsOf(vms)) {
-    const uint64_t limit = NumberField(vm, "limit_bytes");
+    const uint64_t limit = LimitInForce(vm);
     const std::string name = TextField(vm, "name");
     table.AddRow(
         {name, ActivityOf(vm), HumanSize(NumberField(vm, "ram_bytes")),

@@ -22,6 +22,11 @@ class Residency {
   // in while it works do not cross the limit.
   uint64_t target() const { return limited() ? limit() - SlackFor(limit()) : UINT64_MAX; }
 
+  // The smallest limit under which as much as `pages` stays resident.
+  static constexpr uint64_t LimitThatKeeps(uint64_t pages) {
+    return pages + std::clamp<uint64_t>(pages / 63 + 1, 256, 4096);
+  }
+
   void Refresh(uint64_t resident_pages) {
     resident_.store(static_cast<int64_t>(resident_pages), std::memory_order_relaxed);
   }

@@ -25,6 +25,10 @@ struct VmStatus {
 
   uint64_t ram_bytes = 0;
   uint64_t limit_bytes = 0;              // 0: no limit
+  uint64_t guarantee_bytes = 0;          // stays resident, if it is used; 0: none
+  uint64_t weight = 0;                   // its share of the host's budget, by the size of its RAM
+  uint64_t planned_bytes = 0;            // what it is to cost the host; 0: there is no budget
+  uint64_t target_bytes = 0;             // the lower of limit and plan, resident; 0: neither
   uint64_t resident_bytes = 0;           // of guest RAM, in the RAM memfds
   uint64_t swapped_bytes = 0;            // guest pages held by ebbd, uncompressed
   uint64_t swap_out_target_bytes = 0;    // a running `swap-out --to`; 0: none
@@ -71,7 +75,9 @@ struct HostStatus {
   std::string state;         // running, stopping
   std::string stop_refused;  // why the last stop request was refused; empty: none was
   uint64_t vms = 0;
-  uint64_t detached_vms = 0;  // since start, other than by QEMU's exit or a clean stop
+  uint64_t budget_bytes = 0;          // 0: none
+  uint64_t budget_missing_bytes = 0;  // what the least that its VMs can do with exceeds it by
+  uint64_t detached_vms = 0;          // since start, other than by QEMU's exit or a clean stop
 };
 
 // Who gives an order, as the kernel knows it.
@@ -96,6 +102,14 @@ class Host {
   // Keeps the VM's resident memory at or below `limit_bytes` from now on; 0 lifts the limit.
   virtual absl::Status SetLimit(const std::string& name, uint64_t limit_bytes,
                                 const Caller& caller) = 0;
+  // What all VMs together may cost the host from now on; 0: there is no budget.
+  virtual absl::Status SetBudget(uint64_t budget_bytes, const Caller& caller) = 0;
+  // So much of the VM stays resident, if it is used, whatever the budget; 0: no guarantee.
+  virtual absl::Status SetGuarantee(const std::string& name, uint64_t guarantee_bytes,
+                                    const Caller& caller) = 0;
+  // Its share of the budget, compared with other VMs of the same size: 1 to 10000.
+  virtual absl::Status SetWeight(const std::string& name, uint64_t weight,
+                                 const Caller& caller) = 0;
   // Swaps out once, down to `to_bytes` resident, then leaves the VM alone. Returns at once;
   // progress is in VmStatus::swap_out_target_bytes.
   virtual absl::Status SwapOut(const std::string& name, uint64_t to_bytes,

@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -29,13 +30,18 @@ std::string LimitText(uint64_t limit_bytes) {
   return absl::StrFormat("a limit of %d MiB", limit_bytes / kMiB);
 }
 
+std::string BudgetText(uint64_t budget_bytes) {
+  return budget_bytes == 0 ? "none" : absl::StrFormat("%d MiB", budget_bytes / kMiB);
+}
+
 }  // namespace
 
-Registry::Registry(std::string version, int64_t started_ns)
+Registry::Registry(std::string version, int64_t started_ns, uint64_t budget_bytes)
     : version_(std::move(version)),
       started_ns_(started_ns),
       started_s_(static_cast<double>(WallTimeMs()) / 1000 -
-                 static_cast<double>(MonotonicNs() - started_ns) / kNsPerS) {}
+                 static_cast<double>(MonotonicNs() - started_ns) / kNsPerS),
+      budget_bytes_(budget_bytes) {}
 
 bool Registry::Contains(const std::string& name) const {
   MutexLock lock(mutex_);
@@ -54,7 +60,8 @@ void Registry::Add(std::shared_ptr<ebb::Vm> vm) {
                               vm->ram_bytes() / kMiB, vm->pid()));
   // Another process of that name has nothing to do with it.
   if (away.empty() || away.mapped().status.pid != vm->pid()) return;
-  vm->SetLimit(away.mapped().status.limit_bytes).IgnoreError();  // it was a limit before
+  const VmStatus& before = away.mapped().status;
+  vm->entitlement().Restore({before.limit_bytes, before.guarantee_bytes, before.weight});
 }
 
 void Registry::Remove(const std::string& name) {
@@ -132,6 +139,16 @@ void Registry::SetStopRefused(std::string reason) {
   stop_refused_ = std::move(reason);
 }
 
+uint64_t Registry::budget_bytes() const {
+  MutexLock lock(mutex_);
+  return budget_bytes_;
+}
+
+void Registry::SetBudgetMissing(uint64_t bytes) {
+  MutexLock lock(mutex_);
+  budget_missing_bytes_ = bytes;
+}
+
 HostStatus Registry::Status() const {
   HostStatus status;
   status.version = version_;
@@ -143,6 +160,8 @@ HostStatus Registry::Status() const {
   status.state = stopping_ ? "stopping" : "running";
   status.stop_refused = stop_refused_;
   status.vms = vms_.size();
+  status.budget_bytes = budget_bytes_;
+  status.budget_missing_bytes = budget_missing_bytes_;
   status.detached_vms = detached_vms_;
   return status;
 }
@@ -189,11 +208,65 @@ absl::StatusOr<VmStatus> Registry::Vm(const std::string& name) const {
 absl::Status Registry::SetLimit(const std::string& name, uint64_t limit_bytes,
                                 const Caller& caller) {
   EBB_ASSIGN_OR_RETURN(const auto vm, Find(name));
-  const uint64_t before_bytes = vm->limit_bytes();
-  EBB_RETURN_IF_ERROR(vm->SetLimit(limit_bytes));
+  const uint64_t before_bytes = vm->entitlement().orders().limit;
+  EBB_RETURN_IF_ERROR(vm->entitlement().SetLimit(limit_bytes));
   NoteOrder(EventKind::kLimitChanged, name,
             absl::StrFormat("%s has %s (before: %s), set %s", name, LimitText(limit_bytes),
                             LimitText(before_bytes), By(caller)));
+  return absl::OkStatus();
+}
+
+// Of all VMs but one.
+uint64_t Registry::Guaranteed(const std::string& but_to) const {
+  uint64_t sum = 0;
+  for (const auto& vm : All()) {
+    if (vm->name() != but_to) sum += vm->entitlement().orders().guarantee;
+  }
+  return sum;
+}
+
+absl::Status Registry::SetBudget(uint64_t budget_bytes, const Caller& caller) {
+  const uint64_t guaranteed = Guaranteed("");
+  if (budget_bytes != 0 && budget_bytes < std::max(kLeastResidentBytes, guaranteed)) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "the budget must be at least %d MiB, and as much as all VMs are guaranteed (%d MiB), or 0 "
+        "for none",
+        kLeastResidentBytes / kMiB, guaranteed / kMiB));
+  }
+  uint64_t before_bytes = budget_bytes;
+  {
+    MutexLock lock(mutex_);
+    std::swap(before_bytes, budget_bytes_);
+  }
+  NoteOrder(EventKind::kBudgetChanged, "",
+            absl::StrFormat("the budget of all VMs is %s (before: %s), set %s",
+                            BudgetText(budget_bytes), BudgetText(before_bytes), By(caller)));
+  return absl::OkStatus();
+}
+
+absl::Status Registry::SetGuarantee(const std::string& name, uint64_t guarantee_bytes,
+                                    const Caller& caller) {
+  EBB_ASSIGN_OR_RETURN(const auto vm, Find(name));
+  const uint64_t others = Guaranteed(name);
+  const uint64_t budget = budget_bytes();
+  if (budget != 0 && guarantee_bytes > budget - std::min(budget, others)) {
+    return absl::FailedPreconditionError(absl::StrFormat(
+        "the budget is %d MiB, and other VMs are guaranteed %d MiB of it; %s cannot be guaranteed "
+        "%d MiB",
+        budget / kMiB, others / kMiB, name, guarantee_bytes / kMiB));
+  }
+  EBB_RETURN_IF_ERROR(vm->entitlement().SetGuarantee(guarantee_bytes));
+  NoteOrder(
+      EventKind::kGuaranteeChanged, name,
+      absl::StrFormat("%s is guaranteed %d MiB, set %s", name, guarantee_bytes / kMiB, By(caller)));
+  return absl::OkStatus();
+}
+
+absl::Status Registry::SetWeight(const std::string& name, uint64_t weight, const Caller& caller) {
+  EBB_ASSIGN_OR_RETURN(const auto vm, Find(name));
+  EBB_RETURN_IF_ERROR(vm->entitlement().SetWeight(weight));
+  NoteOrder(EventKind::kWeightChanged, name,
+            absl::StrFormat("%s has a weight of %d, set %s", name, weight, By(caller)));
   return absl::OkStatus();
 }
 
@@ -224,7 +297,10 @@ absl::Status Registry::Detach(const std::string& name, const Caller& caller) {
   away.status.pid = vm->pid();
   away.status.state = "detached";
   away.status.ram_bytes = vm->ram_bytes();
-  away.status.limit_bytes = vm->limit_bytes();
+  const Entitlement::Orders orders = vm->entitlement().orders();
+  away.status.limit_bytes = orders.limit;
+  away.status.guarantee_bytes = orders.guarantee;
+  away.status.weight = orders.weight;
   {
     // Before it begins: it may be over soon.
     MutexLock lock(mutex_);

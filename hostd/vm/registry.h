@@ -17,7 +17,8 @@ namespace ebb {
 // held while a VM works.
 class Registry : public Host {
  public:
-  Registry(std::string version, int64_t started_ns);
+  // A budget of 0 is none.
+  Registry(std::string version, int64_t started_ns, uint64_t budget_bytes = 0);
 
   bool Contains(const std::string& name) const;
   // With the limit it had, if it was detached by hand.
@@ -43,12 +44,20 @@ class Registry : public Host {
   void SetStopRefused(std::string reason);
   EventLog& events() { return events_; }
 
+  uint64_t budget_bytes() const;
+  // By how much the last plan exceeds the budget.
+  void SetBudgetMissing(uint64_t bytes);
+
   HostStatus Status() const override;
   std::vector<VmStatus> Vms() const override;
   absl::StatusOr<VmStatus> Vm(const std::string& name) const override;
   EventBatch EventsAfter(uint64_t seq) const override { return events_.After(seq); }
   absl::Status SetLimit(const std::string& name, uint64_t limit_bytes,
                         const Caller& caller) override;
+  absl::Status SetBudget(uint64_t budget_bytes, const Caller& caller) override;
+  absl::Status SetGuarantee(const std::string& name, uint64_t guarantee_bytes,
+                            const Caller& caller) override;
+  absl::Status SetWeight(const std::string& name, uint64_t weight, const Caller& caller) override;
   absl::Status SwapOut(const std::string& name, uint64_t to_bytes, const Caller& caller) override;
   absl::Status SwapIn(const std::string& name, const Caller& caller) override;
   absl::Status Detach(const std::string& name, const Caller& caller) override;
@@ -63,6 +72,7 @@ class Registry : public Host {
   };
 
   absl::StatusOr<std::shared_ptr<ebb::Vm>> Find(const std::string& name) const;
+  uint64_t Guaranteed(const std::string& but_to) const;
   void NoteOrder(EventKind kind, const std::string& name, const std::string& message);
   absl::Status LetReturn(const std::string& name);
   enum class HeldChange { kNone, kHeld, kNoLonger };
@@ -78,6 +88,8 @@ class Registry : public Host {
   std::map<std::string, Away> away_ ABSL_GUARDED_BY(mutex_);
   // Those that are held, and since when they no longer seem to be; 0: they are.
   std::map<std::string, int64_t> held_ ABSL_GUARDED_BY(mutex_);
+  uint64_t budget_bytes_ ABSL_GUARDED_BY(mutex_);
+  uint64_t budget_missing_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t detached_vms_ ABSL_GUARDED_BY(mutex_) = 0;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::string stop_refused_ ABSL_GUARDED_BY(mutex_);

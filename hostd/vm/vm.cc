@@ -51,6 +51,7 @@ Vm::Vm(Parts parts, std::unique_ptr<SharedSwapState> shared_state)
       barrier_(std::move(parts.barrier)),
       shared_state_(std::move(shared_state)),
       swap_state_(&shared_state_->state()),
+      entitlement_(name_, ram_bytes(), &residency_, &reclaim_alarm_),
       mover_(name_, memory_.get(), swap_state_, &residency_),
       fault_thread_(name_, {memory_.get(), swap_state_, &residency_, &reclaim_alarm_}),
       reclaim_({memory_.get(), swap_state_, &residency_, barrier_.get(), &mover_}) {}
@@ -67,20 +68,16 @@ Vm::~Vm() {
 
 bool Vm::exited() const { return IsReadable(pidfd_.get()); }
 
-absl::Status Vm::SetLimit(uint64_t limit_bytes) {
-  if (limit_bytes != 0 && limit_bytes < kMinLimitBytes) {
-    return absl::InvalidArgumentError(absl::StrFormat(
-        "the limit of %s must be at least %d MiB, or 0 for none", name_, kMinLimitBytes / kMiB));
-  }
-  residency_.SetLimit(limit_bytes == 0 ? UINT64_MAX : BytesToPages(limit_bytes));
-  reclaim_alarm_.RingAlways();
-  return absl::OkStatus();
-}
-
 absl::Status Vm::SwapOut(uint64_t to_bytes) {
-  if (to_bytes < kMinLimitBytes) {
+  if (to_bytes < Entitlement::kMinLimitBytes) {
     return absl::InvalidArgumentError(absl::StrFormat(
-        "%s can be swapped out to %d MiB at the least", name_, kMinLimitBytes / kMiB));
+        "%s can be swapped out to %d MiB at the least", name_, Entitlement::kMinLimitBytes / kMiB));
+  }
+  const uint64_t guarantee = entitlement_.orders().guarantee;
+  if (to_bytes < guarantee) {
+    return absl::FailedPreconditionError(
+        absl::StrFormat("%s is guaranteed %d MiB; to take more, lower the guarantee first", name_,
+                        guarantee / kMiB));
   }
   if (state() != State::kRunning) {
     return absl::FailedPreconditionError(name_ + " is being detached; wait until it is");
@@ -213,14 +210,13 @@ uint64_t Vm::OnceTarget(int64_t now_ns) {
 
 // Brings everything back, then unregisters. Reclaim takes nothing meanwhile: this is its thread.
 absl::Status Vm::RunDetach() {
-  const uint64_t limit = residency_.limit();
   once_target_.store(UINT64_MAX);
   reclaim_.GiveUp();
-  // No limit: pacing would only slow down what must come back anyway.
-  residency_.SetLimit(UINT64_MAX);
+  // Pacing would only slow down what must come back anyway.
+  entitlement_.Suspend();
   absl::Status status = BringAllBack();
   if (!status.ok()) {
-    residency_.SetLimit(limit);
+    entitlement_.Resume();
     return status;
   }
   while (!reclaim_.Unregister()) {

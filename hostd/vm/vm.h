@@ -13,11 +13,13 @@
 #include "hostd/base/mutex.h"
 #include "hostd/base/unique_fd.h"
 #include "hostd/os/guest_memory.h"
+#include "hostd/policy/budget_plan.h"
 #include "hostd/swap/io_barrier.h"
 #include "hostd/swap/reclaim.h"
 #include "hostd/swap/residency.h"
 #include "hostd/swap/shared_swap_state.h"
 #include "hostd/vm/attach_check.h"
+#include "hostd/vm/entitlement.h"
 #include "hostd/vm/fault_thread.h"
 #include "hostd/vm/host.h"
 #include "hostd/vm/mover.h"
@@ -29,9 +31,6 @@ namespace ebb {
 // answer its faults.
 class Vm {
  public:
-  // The smallest limit: a Linux guest and QEMU's own needs do not run in less.
-  static constexpr uint64_t kMinLimitBytes = 32 * kMiB;
-
   struct Parts {
     std::string name;
     int pid = 0;
@@ -51,8 +50,11 @@ class Vm {
   bool exited() const;
   uint64_t ram_bytes() const { return PagesToBytes(memory_->pages()); }
 
-  // See Host for these three.
-  absl::Status SetLimit(uint64_t limit_bytes);
+  Entitlement& entitlement() { return entitlement_; }
+  const Entitlement& entitlement() const { return entitlement_; }
+  BudgetSignals Signals() const;
+
+  // See Host for these two.
   absl::Status SwapOut(uint64_t to_bytes);
   absl::Status SwapIn();
 
@@ -77,8 +79,7 @@ class Vm {
   // Why the last detach was begun.
   std::string detach_reason() const;
 
-  uint64_t limit_bytes() const;  // 0: no limit
-  uint64_t held_pages() const;   // that cannot be produced now
+  uint64_t held_pages() const;  // that cannot be produced now
   VmStatus Status() const;
   // Read-only descriptors of the swap state, for the library to keep.
   absl::StatusOr<std::array<UniqueFd, 3>> OpenStateReadOnly() const {
@@ -112,6 +113,7 @@ class Vm {
 
   Residency residency_;
   ReclaimAlarm reclaim_alarm_;
+  Entitlement entitlement_;
   Mover mover_;
   FaultThread fault_thread_;
   Reclaim reclaim_;  // reclaim thread only, but for status()

@@ -41,11 +41,25 @@ void AddCounters(const SwapStats& stats, VmStatus* status) {
 
 }  // namespace
 
-uint64_t Vm::limit_bytes() const {
-  return residency_.limited() ? PagesToBytes(residency_.limit()) : 0;
-}
-
 uint64_t Vm::held_pages() const { return swap_state_->stats().lost_pages; }
+
+BudgetSignals Vm::Signals() const {
+  const SwapStats& stats = swap_state_->stats();
+  const Entitlement::Orders orders = entitlement_.orders();
+  BudgetSignals signals;
+  signals.ram = ram_bytes();
+  signals.weight = orders.weight;
+  if (orders.guarantee != 0) {
+    signals.guarantee = PagesToBytes(Residency::LimitThatKeeps(BytesToPages(orders.guarantee)));
+  }
+  if (orders.limit != 0) signals.limit = orders.limit;
+  signals.resident = PagesToBytes(memory_->ResidentPages());
+  signals.swapped = PagesToBytes(stats.swapped_pages);
+  signals.pool = swap_state_->pool().stats().used_bytes;
+  signals.bookkeeping = shared_state_->page_word_bytes() + shared_state_->record_bytes();
+  signals.steerable = state() == State::kRunning || state() == State::kDetachFailed;
+  return signals;
+}
 
 VmStatus Vm::Status() const {
   VmStatus status;
@@ -61,7 +75,12 @@ VmStatus Vm::Status() const {
   }
   status.detach_error = detach_error();
   status.ram_bytes = ram_bytes();
-  status.limit_bytes = limit_bytes();
+  const Entitlement::Orders orders = entitlement_.orders();
+  status.limit_bytes = orders.limit;
+  status.guarantee_bytes = orders.guarantee;
+  status.weight = orders.weight;
+  status.planned_bytes = entitlement_.plan().host_bytes;
+  status.target_bytes = entitlement_.target_bytes();
   status.resident_bytes = PagesToBytes(memory_->ResidentPages());
   AddCounters(stats, &status);
 

@@ -48,6 +48,16 @@ class Control:
     def set_limit(self, name: str, limit_bytes: int) -> None:
         self._request("PUT", f"/v1/vms/{name}/limit", {"bytes": limit_bytes})
 
+    def set_budget(self, budget_bytes: int) -> None:
+        """What all VMs together may cost the host; 0 for none."""
+        self._request("PUT", "/v1/budget", {"bytes": budget_bytes})
+
+    def set_guarantee(self, name: str, guarantee_bytes: int) -> None:
+        self._request("PUT", f"/v1/vms/{name}/guarantee", {"bytes": guarantee_bytes})
+
+    def set_weight(self, name: str, weight: int) -> None:
+        self._request("PUT", f"/v1/vms/{name}/weight", {"weight": weight})
+
     def swap_out(self, name: str, to_bytes: int) -> None:
         """Asks for so few resident bytes, once; returns at once."""
         self._request("POST", f"/v1/vms/{name}/swap-out", {"to_bytes": to_bytes})

@@ -31,6 +31,7 @@ class Prepared:
     ebbd: Path
     vm: qemu.VmOptions
     content_lz4_ratio: float
+    ebbd_arguments: tuple[str, ...] = ()
 
 
 def prepare(arguments: argparse.Namespace, folders: Folders, user: User) -> Prepared:

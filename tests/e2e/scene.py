@@ -39,7 +39,7 @@ class Scene:
 
     def start_ebbd(self) -> None:
         self.ebbd = Ebbd(self._prepared.ebbd, self._folders.root, self._folders.log("ebbd"),
-                         self._user.group)
+                         self._user.group, more_arguments=self._prepared.ebbd_arguments)
         self._own(self.ebbd, lambda: self.ebbd.stop(STOP_S))
         self.wait(self.ebbd.is_ready, EBBD_READY_S, "ebbd did not open its sockets")
 

@@ -27,6 +27,8 @@ class FakeHost : public Host {
     vm.state = "running";
     vm.ram_bytes = 1024 * kMiB;
     vm.limit_bytes = 256 * kMiB;
+    vm.weight = 100;
+    vm.target_bytes = 256 * kMiB;
     vm.resident_bytes = 255 * kMiB;
     vm.swapped_bytes = 700 * kMiB;
     vm.pool_original_bytes = 680 * kMiB;
@@ -129,6 +131,7 @@ class FakeHost : public Host {
     host.state = "running";
     host.stop_refused = stop_refused_;
     host.vms = vms_.size();
+    host.budget_bytes = budget_bytes_;
     host.detached_vms = 1;
     return host;
   }
@@ -156,7 +159,25 @@ class FakeHost : public Host {
                         const Caller& caller) override {
     MutexLock lock(mutex_);
     return Order(name, caller, absl::StrCat("limit ", name, " ", limit_bytes),
-                 [&](VmStatus& vm) { vm.limit_bytes = limit_bytes; });
+                 [&](VmStatus& vm) { vm.limit_bytes = vm.target_bytes = limit_bytes; });
+  }
+  absl::Status SetBudget(uint64_t budget_bytes, const Caller& caller) override {
+    MutexLock lock(mutex_);
+    orders_.push_back(absl::StrCat("budget ", budget_bytes));
+    last_caller_ = caller;
+    if (refusal_.ok()) budget_bytes_ = budget_bytes;
+    return refusal_;
+  }
+  absl::Status SetGuarantee(const std::string& name, uint64_t guarantee_bytes,
+                            const Caller& caller) override {
+    MutexLock lock(mutex_);
+    return Order(name, caller, absl::StrCat("guarantee ", name, " ", guarantee_bytes),
+                 [&](VmStatus& vm) { vm.guarantee_bytes = guarantee_bytes; });
+  }
+  absl::Status SetWeight(const std::string& name, uint64_t weight, const Caller& caller) override {
+    MutexLock lock(mutex_);
+    return Order(name, caller, absl::StrCat("weight ", name, " ", weight),
+                 [&](VmStatus& vm) { vm.weight = weight; });
   }
   absl::Status SwapOut(const std::string& name, uint64_t to_bytes, const Caller& caller) override {
     MutexLock lock(mutex_);
@@ -204,6 +225,7 @@ class FakeHost : public Host {
   std::function<bool(VmStatus&)> on_read_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::string> orders_ ABSL_GUARDED_BY(mutex_);
   Caller last_caller_ ABSL_GUARDED_BY(mutex_);
+  uint64_t budget_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   int pid_ ABSL_GUARDED_BY(mutex_) = 77;
   double started_s_ ABSL_GUARDED_BY(mutex_) = 1769900000.25;
   std::shared_ptr<EventLog> events_ ABSL_GUARDED_BY(mutex_) = std::make_shared<EventLog>();

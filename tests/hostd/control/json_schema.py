@@ -7,7 +7,7 @@ from typing import Any
 TYPES: dict[str, tuple[type, ...]] = {"object": (dict,), "array": (list,), "string": (str,),
                                       "integer": (int,), "number": (int, float)}
 KNOWN = {"type", "description", "properties", "required", "additionalProperties", "items", "enum",
-         "minimum", "minLength", "maxLength", "maxItems", "format", "$ref"}
+         "minimum", "maximum", "minLength", "maxLength", "maxItems", "format", "$ref"}
 DATE_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
@@ -60,6 +60,8 @@ class Document:
     def _scalar_problems(value: Any, schema: dict[str, Any], where: str) -> list[str]:
         if value is not None and "minimum" in schema and value < schema["minimum"]:
             return [f"{where}: {value} is less than {schema['minimum']}"]
+        if value is not None and "maximum" in schema and value > schema["maximum"]:
+            return [f"{where}: {value} is more than {schema['maximum']}"]
         if isinstance(value, str) and not (schema.get("minLength", 0) <= len(value)
                                            <= schema.get("maxLength", len(value))):
             return [f"{where}: {value!r} has {len(value)} characters"]

@@ -27,6 +27,8 @@ METHODS = {"get", "put", "post", "delete", "patch", "head", "options"}
 UNITS = {"_bytes": "bytes", "_pages": "[Pp]ages", "_ms": "milliseconds", "_us": "microseconds",
          "_us_total": "microseconds", "_s": "seconds", "pages_\\w+": "[Pp]ages"}
 TOO_LARGE = 70000
+BODIES = {"limit": {"bytes": 64 << 20}, "guarantee": {"bytes": 64 << 20}, "weight": {"weight": 5},
+          "swap-out": {"to_bytes": 64 << 20}}
 VM_STATES = {"web": "running", "moving": "detaching", "broken": "held", "away": "detached"}
 
 
@@ -153,7 +155,8 @@ def check_orders(tap: Tap, api: Api) -> None:
         request = operation["requestBody"]
         schema = request["content"]["application/json"]["schema"]
         fields = schema["properties"]
-        body = {name: max(64 << 20, field["minimum"]) for name, field in fields.items()}
+        body = {name: min(64 << 20, field.get("maximum", 64 << 20))
+                for name, field in fields.items()}
         cases = [(json.dumps(body), 200), (json.dumps({**body, "other": 1}), 400), ("[]", 400),
                  ("{", 400), ("", 400 if request["required"] else 200)]
         cases += [(json.dumps({**body, name: wrong}), 400) for name in fields
@@ -175,8 +178,8 @@ def check_refusals(tap: Tap, api: Api) -> None:
     for method, path, operation in api.operations():
         if "{name}" in path:
             for name, expected in (("nobody", 404), ("no%20name", 400)):
-                body = json.dumps({"limit": {"bytes": 64 << 20}, "swap-out": {"to_bytes": 64 << 20}}
-                                  .get(path.rpartition("/")[2], {})) if method != "GET" else ""
+                action = path.rpartition("/")[2]
+                body = json.dumps(BODIES.get(action, {})) if method != "GET" else ""
                 response, answer = api.ask(method, path.replace("{name}", name), body)
                 problems = api.problems(operation, response.status, answer)
                 tap.check(response.status == expected and not problems,

@@ -106,7 +106,8 @@ TEST_F(RoutesTest, OrdersSayWhoGaveThem) {
   };
   int pid = 100;
   for (const Case& c :
-       {Case{"PUT", "limit", R"({"bytes":1})"}, Case{"POST", "swap-out", R"({"to_bytes":1})"},
+       {Case{"PUT", "limit", R"({"bytes":1})"}, Case{"PUT", "guarantee", R"({"bytes":1})"},
+        Case{"PUT", "weight", R"({"weight":1})"}, Case{"POST", "swap-out", R"({"to_bytes":1})"},
         Case{"POST", "swap-in", ""}, Case{"POST", "detach", ""}, Case{"POST", "attach", ""}}) {
     ApiRequest request;
     request.method = c.method;
@@ -140,6 +141,20 @@ TEST_F(RoutesTest, LimitIsSetAndLifted) {
   response = Ask("PUT", "/v1/vms/web/limit", " { \"bytes\" : 0 } \n");
   EXPECT_EQ(ordered_json::parse(response.body)["limit_bytes"], 0u);
   EXPECT_EQ(host_.Orders(), (std::vector<std::string>{"limit web 134217728", "limit web 0"}));
+}
+
+TEST_F(RoutesTest, BudgetIsSharedByGuaranteeAndWeight) {
+  ApiResponse response = Ask("PUT", "/v1/budget", R"({"bytes":1610612736})");
+  EXPECT_EQ(response.http_status, 200);
+  EXPECT_EQ(ordered_json::parse(response.body)["budget_bytes"], 1610612736u);
+  response = Ask("PUT", "/v1/vms/web/guarantee", R"({"bytes":134217728})");
+  EXPECT_EQ(ordered_json::parse(response.body)["guarantee_bytes"], 134217728u);
+  response = Ask("PUT", "/v1/vms/web/weight", R"({"weight":250})");
+  EXPECT_EQ(ordered_json::parse(response.body)["weight"], 250u);
+  EXPECT_EQ(host_.Orders(), (std::vector<std::string>{
+                                "budget 1610612736", "guarantee web 134217728", "weight web 250"}));
+  ExpectError(Ask("PUT", "/v1/vms/web/weight", R"({"bytes":1})"), 400, "invalid_argument",
+              "unknown field");
 }
 
 TEST_F(RoutesTest, TheLargestNumberArrivesWhole) {
@@ -335,7 +350,8 @@ TEST_F(RoutesTest, OtherMethodsAreNotAllowed) {
   };
   for (const Case& c :
        {Case{"/v1/status", "GET"}, Case{"/v1/vms", "GET"}, Case{"/v1/vms/web", "GET"},
-        Case{"/v1/vms/web/limit", "PUT"}, Case{"/v1/events", "GET"},
+        Case{"/v1/vms/web/limit", "PUT"}, Case{"/v1/events", "GET"}, Case{"/v1/budget", "PUT"},
+        Case{"/v1/vms/web/guarantee", "PUT"}, Case{"/v1/vms/web/weight", "PUT"},
         Case{"/v1/vms/web/swap-out", "POST"}, Case{"/v1/vms/web/swap-in", "POST"},
         Case{"/v1/vms/web/detach", "POST"}, Case{"/v1/vms/web/attach", "POST"}}) {
     for (const char* method :

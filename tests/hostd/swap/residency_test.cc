@@ -84,5 +84,14 @@ TEST_F(ResidencyTest, PacesAtTheLimitWithAnEmptyReserveOrFarBeyondIt) {
   }
 }
 
+TEST(Residency, LimitThatKeepsLeavesAsMuchUnderItsTarget) {
+  for (uint64_t pages = 1; pages < (uint64_t{1} << 30); pages = pages * 3 / 2 + 1) {
+    Residency residency;
+    residency.SetLimit(Residency::LimitThatKeeps(pages));
+    ASSERT_GE(residency.target(), pages);
+    ASSERT_LE(residency.limit(), pages + 4096);
+  }
+}
+
 }  // namespace
 }  // namespace ebb

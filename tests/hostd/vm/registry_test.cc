@@ -101,6 +101,43 @@ TEST_F(RegistryTest, RefusalsOfTheVmComeThrough) {
   EXPECT_TRUE(registry_.SwapIn("alpha", kCaller).ok());
 }
 
+TEST_F(RegistryTest, BudgetGuaranteesAndWeightsAreSetAndAreEvents) {
+  registry_.Add(RunningVm::Start("alpha", BytesToPages(64 * kMiB), 16).vm);
+  NewEvents();
+  ASSERT_TRUE(registry_.SetBudget(96 * kMiB, kCaller).ok());
+  ASSERT_TRUE(registry_.SetGuarantee("alpha", 48 * kMiB, kCaller).ok());
+  ASSERT_TRUE(registry_.SetWeight("alpha", 7, kCaller).ok());
+  EXPECT_EQ(registry_.Status().budget_bytes, 96 * kMiB);
+  EXPECT_EQ(registry_.Vm("alpha")->guarantee_bytes, 48 * kMiB);
+  EXPECT_EQ(registry_.Vm("alpha")->weight, 7u);
+  ASSERT_TRUE(registry_.SetBudget(0, kCaller).ok());
+  EXPECT_EQ(NewEvents(),
+            (std::vector<std::string>{
+                "budget_changed: the budget of all VMs is 96 MiB (before: none), set by uid 1000, "
+                "process 4242",
+                "guarantee_changed: alpha is guaranteed 48 MiB, set by uid 1000, process 4242",
+                "weight_changed: alpha has a weight of 7, set by uid 1000, process 4242",
+                "budget_changed: the budget of all VMs is none (before: 96 MiB), set by uid 1000, "
+                "process 4242"}));
+}
+
+TEST_F(RegistryTest, MoreThanTheBudgetIsNotGuaranteed) {
+  for (const char* name : {"alpha", "beta"}) {
+    registry_.Add(RunningVm::Start(name, BytesToPages(64 * kMiB), 16).vm);
+  }
+  ASSERT_TRUE(registry_.SetBudget(96 * kMiB, kCaller).ok());
+  ASSERT_TRUE(registry_.SetGuarantee("alpha", 64 * kMiB, kCaller).ok());
+  NewEvents();
+  const absl::Status refused = registry_.SetGuarantee("beta", 33 * kMiB, kCaller);
+  EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_NE(refused.message().find("other VMs are guaranteed 64 MiB"), std::string::npos);
+  EXPECT_EQ(registry_.SetBudget(63 * kMiB, kCaller).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(registry_.SetBudget(1, kCaller).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_TRUE(NewEvents().empty());
+  EXPECT_TRUE(registry_.SetGuarantee("beta", 32 * kMiB, kCaller).ok());
+  EXPECT_TRUE(registry_.SetGuarantee("alpha", 16 * kMiB, kCaller).ok()) << "its own may change";
+}
+
 // What the peers thread does with a VM that has been detached.
 void LetGo(Registry& registry, const std::string& name) {
   ASSERT_TRUE(WaitUntil([&] {

@@ -29,7 +29,7 @@ TEST(VmStatus, FreshVmShowsItsRamAndNothingElse) {
 
 TEST(VmStatus, LimitAndWhatItBringsAboutAddUp) {
   const RunningVm running = RunningVm::Start("vm1", kPages, kPages);
-  ASSERT_TRUE(running.vm->SetLimit(kHalf).ok());
+  ASSERT_TRUE(running.vm->entitlement().SetLimit(kHalf).ok());
   ASSERT_TRUE(running.WaitForResident(BytesToPages(kHalf)));
   VmStatus status;
   // Counters are read one by one while the VM runs: at a quiet moment they fit.

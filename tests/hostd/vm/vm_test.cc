@@ -38,19 +38,28 @@ TEST_F(VmTest, RunsUntouchedUntilSomethingIsAskedOfIt) {
 }
 
 TEST_F(VmTest, LimitBelowTheLeastIsRefusedWithTheLeast) {
-  const absl::Status status = vm().SetLimit(Vm::kMinLimitBytes - 1);
+  const absl::Status status = vm().entitlement().SetLimit(Entitlement::kMinLimitBytes - 1);
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_NE(status.message().find("32 MiB"), std::string::npos) << status;
   EXPECT_EQ(vm().Status().limit_bytes, 0u);
 }
 
 TEST_F(VmTest, SwapOutBelowTheLeastIsRefused) {
-  EXPECT_EQ(vm().SwapOut(Vm::kMinLimitBytes - 1).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(vm().SwapOut(Entitlement::kMinLimitBytes - 1).code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(vm().Status().swap_out_target_bytes, 0u);
+}
+
+TEST_F(VmTest, SwapOutBelowItsGuaranteeIsRefused) {
+  ASSERT_TRUE(vm().entitlement().SetGuarantee(48 * kMiB).ok());
+  const absl::Status refused = vm().SwapOut(47 * kMiB);
+  EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_NE(refused.message().find("48 MiB"), std::string::npos) << refused;
   EXPECT_EQ(vm().Status().swap_out_target_bytes, 0u);
 }
 
 TEST_F(VmTest, LimitedVmComesDownBelowItsLimitAndStillReadsItsMemory) {
-  ASSERT_TRUE(vm().SetLimit(kHalf).ok());
+  ASSERT_TRUE(vm().entitlement().SetLimit(kHalf).ok());
   ASSERT_TRUE(running_.WaitForResident(BytesToPages(kHalf)));
   EXPECT_GT(vm().bytes_to_bring_back(), 0u);
   for (uint64_t page = 0; page < kPages; page += 211) {
@@ -94,7 +103,7 @@ TEST_F(VmTest, SwapInStopsASwapOutThatIsUnderWay) {
 }
 
 TEST_F(VmTest, DetachBringsEverythingBackAndUnregisters) {
-  ASSERT_TRUE(vm().SetLimit(kHalf).ok());
+  ASSERT_TRUE(vm().entitlement().SetLimit(kHalf).ok());
   ASSERT_TRUE(running_.WaitForResident(BytesToPages(kHalf)));
   vm().Detach("of a test");
   ASSERT_TRUE(running_.WaitForState(Vm::State::kDetached));
@@ -131,7 +140,7 @@ TEST_F(VmTest, DetachThatFindsNoMemoryFailsAndTheVmRunsOn) {
 }
 
 TEST_F(VmTest, FailedDetachKeepsTheLimit) {
-  ASSERT_TRUE(vm().SetLimit(kHalf).ok());
+  ASSERT_TRUE(vm().entitlement().SetLimit(kHalf).ok());
   ASSERT_TRUE(running_.WaitForResident(BytesToPages(kHalf)));
   running_.memory->FailNext(GuestOp::kFill, OsResult::kNoMemory, 1000);
   vm().Detach("of a test");
@@ -186,7 +195,7 @@ TEST_F(VmTest, StateDescriptorsAreThreeAndReadOnly) {
 }
 
 TEST_F(VmTest, CanBeDestroyedInTheMiddleOfEverything) {
-  ASSERT_TRUE(vm().SetLimit(kHalf).ok());
+  ASSERT_TRUE(vm().entitlement().SetLimit(kHalf).ok());
   ASSERT_TRUE(WaitUntil([&] { return vm().bytes_to_bring_back() > 0; }));
   running_.memory->SetGone();
   running_.vm.reset();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "hostd/ctl/size.h"
+#include "hostd/base/size.h"
 
 #include <gtest/gtest.h>
 

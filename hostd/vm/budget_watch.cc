@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+#include "hostd/vm/budget_watch.h"
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_format.h"
+#include "hostd/base/log.h"
+#include "hostd/base/units.h"
+#include "hostd/base/wait_checks.h"
+#include "hostd/os/thread.h"
+#include "hostd/policy/budget_plan.h"
+
+namespace ebb {
+namespace {
+
+constexpr int64_t kPlanIntervalNs = kNsPerS;
+// Figures go up and down; so many plans must do before a shortage is said to be over.
+constexpr int kRoundsUntilEnough = 10;
+
+}  // namespace
+
+BudgetWatch::BudgetWatch(Registry* registry) : registry_(registry) {
+  thread_ = std::thread([this] { Run(); });
+}
+
+BudgetWatch::~BudgetWatch() {
+  stopping_.store(true);
+  stop_event_.Set();
+  MayWait("for the budget thread");
+  thread_.join();
+}
+
+void BudgetWatch::Run() {
+  // Not at low priority: on a busy host most of all somebody has to say who gets what.
+  EnterThreadRole("budget", ThreadRole::kUrgentReclaim);
+  while (!stopping_.load()) {
+    Note(ShareBudgetOut(*registry_));
+    WaitReadable(stop_event_.fd(), stop_event_, kPlanIntervalNs);
+  }
+}
+
+void BudgetWatch::Note(uint64_t missing_bytes) {
+  registry_->SetBudgetMissing(missing_bytes);
+  rounds_enough_ = missing_bytes > 0 ? 0 : rounds_enough_ + 1;
+  if (missing_bytes > 0 && !short_) {
+    short_ = true;
+    const std::string message = absl::StrFormat(
+        "the budget is too small: with all VMs at the least that they are guaranteed, %d MiB more "
+        "are used. Raise the budget (ebbctl budget SIZE), lower guarantees, or move a VM away",
+        (missing_bytes + kMiB - 1) / kMiB);
+    LogWarning("%s", message);
+    registry_->events().Add(EventKind::kBudgetShort, "", message);
+  } else if (short_ && rounds_enough_ >= kRoundsUntilEnough) {
+    short_ = false;
+    registry_->events().Add(EventKind::kBudgetHolds, "", "the budget is large enough again");
+  }
+}
+
+uint64_t ShareBudgetOut(Registry& registry) {
+  const std::vector<std::shared_ptr<Vm>> vms = registry.All();
+  const uint64_t budget_bytes = registry.budget_bytes();
+  if (budget_bytes == 0) {
+    for (const auto& vm : vms) vm->entitlement().SetPlan({});
+    return 0;
+  }
+  std::vector<BudgetSignals> signals;
+  signals.reserve(vms.size());
+  for (const auto& vm : vms) signals.push_back(vm->Signals());
+  const BudgetPlan plan = PlanBudget(budget_bytes, signals);
+  for (size_t i = 0; i < vms.size(); ++i) vms[i]->entitlement().SetPlan(plan.shares[i]);
+  return plan.missing_bytes;
+}
+
+}  // namespace ebb
