@@ -33,6 +33,12 @@ class DropSink {
 // Status().
 class Reclaim {
  public:
+  // Pages that are stored before the first of them is dropped.
+  static constexpr uint64_t kCohortPages = 64;
+  // How far below its target reclaim may take a VM: what the sink has not dropped yet still counts
+  // as resident.
+  static constexpr uint64_t kMaxTakenTooMuch = 1024;
+
   struct Parts {
     GuestMemory* memory;
     SwapState* state;

@@ -10,12 +10,15 @@
 #include "hostd/os/process.h"
 #include "hostd/os/thread.h"
 #include "hostd/swap/discard.h"
+#include "hostd/swap/reclaim.h"
 
 namespace ebb {
 namespace {
 
-// Batches of up to 64 pages: enough that the mover never idles while reclaim compresses.
+// Enough that the mover never idles while reclaim compresses.
 constexpr size_t kMaxBatches = 8;
+// Queued, in the mover's hands, and being added by reclaim.
+static_assert((kMaxBatches + 2) * Reclaim::kCohortPages <= Reclaim::kMaxTakenTooMuch);
 // Pages looked at, and pages swapped in, before the mover looks at its queue again.
 constexpr uint64_t kBringBackScanPages = 16 * 1024;
 constexpr uint64_t kBringBackStepPages = 256;

@@ -50,7 +50,8 @@ BudgetSignals Vm::Signals() const {
   signals.ram = ram_bytes();
   signals.weight = orders.weight;
   if (orders.guarantee != 0) {
-    signals.guarantee = PagesToBytes(Residency::LimitThatKeeps(BytesToPages(orders.guarantee)));
+    signals.guarantee = PagesToBytes(
+        Residency::LimitThatKeeps(BytesToPages(orders.guarantee) + Reclaim::kMaxTakenTooMuch));
   }
   if (orders.limit != 0) signals.limit = orders.limit;
   signals.resident = PagesToBytes(memory_->ResidentPages());

@@ -171,4 +171,4 @@ class Budget:
 
 if __name__ == "__main__":
     budget = Budget()
-    sys.exit(scene_check.run(RAM_BYTES, RAM_BYTES, budget.set_up, budget.check))
+    sys.exit(scene_check.run(RAM_BYTES, RAM_BYTES - MIB, budget.set_up, budget.check))
