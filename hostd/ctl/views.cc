@@ -104,15 +104,14 @@ std::string HeadOf(const Json& vm) {
   return text;
 }
 
-// The VM's part of the host's budget.
 void AddPlan(const Json& vm, Section* section) {
   const uint64_t target = NumberField(vm, "target_bytes");
-  const std::string resident =
-      target == 0 ? "all of it may be resident"
-                  : absl::StrCat("for that at most ", HumanSize(target), " are resident");
-  section->Add("Planned", HumanSize(NumberField(vm, "planned_bytes")),
-               absl::StrCat("to cost the host, of its budget, with a weight of ",
-                            NumberField(vm, "weight"), "; ", resident));
+  section->Add(
+      "Planned", HumanSize(NumberField(vm, "planned_bytes")),
+      absl::StrCat("its part of the host's budget, by a weight of ", NumberField(vm, "weight"),
+                   ": ",
+                   target == 0 ? "all of it may be resident"
+                               : absl::StrCat("at most ", HumanSize(target), " resident")));
 }
 
 Section MemorySection(const Json& vm) {

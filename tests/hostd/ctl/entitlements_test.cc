@@ -85,7 +85,7 @@ TEST_F(EntitlementsTest, PlanIsShown) {
   const Result shown = Run({"show", "web"});
   ExpectContains(shown.out, "Planned");
   ExpectContains(shown.out, "640.0 MiB");
-  ExpectContains(shown.out, "with a weight of 250; for that at most 200.0 MiB are resident");
+  ExpectContains(shown.out, "by a weight of 250: at most 200.0 MiB resident");
   ExpectContains(Run({"list"}).out, "200.0 MiB");
 }
 
