@@ -2,6 +2,7 @@
 // The guest's /init. It prepares what the workload needs and runs it.
 #include "tests/guest/machine.h"
 #include "tests/guest/parameters.h"
+#include "tests/guest/power_button.h"
 #include "tests/guest/report.h"
 #include "tests/guest/workload.h"
 
@@ -15,6 +16,7 @@ void RunChild() {
     return;
   }
   LoadModules();
+  ObeyPowerButton();
   RunWorkload(parameters);
 }
 
