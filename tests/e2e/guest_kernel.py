@@ -50,13 +50,28 @@ def build_initramfs(kernel: GuestKernel, workload: Path, work: Path,
     (root / "modules" / "order").write_text("".join(names))
 
     archive = work / "initramfs.gz"
+    archive.write_bytes(_archive(root))
+    shutil.rmtree(root)
+    return archive
+
+
+def add_kexec(initramfs: Path, kernel: Path) -> None:
+    """The guest boots this kernel when its power button is pressed (tests/guest/kexec.h)."""
+    root = initramfs.with_name("kexec-initramfs")
+    (root / "kexec").mkdir(parents=True)
+    shutil.copyfile(kernel, root / "kexec/kernel")
+    shutil.copyfile(initramfs, root / "kexec/initramfs")
+    with initramfs.open("ab") as archive:  # the kernel unpacks one after the other
+        archive.write(_archive(root))
+    shutil.rmtree(root)
+
+
+def _archive(root: Path) -> bytes:
     paths = ["."] + sorted(str(path.relative_to(root)) for path in root.rglob("*"))
     cpio = subprocess.run(
         ["cpio", "--create", "--format=newc", "--owner=0:0", "--quiet"],
         cwd=root, input="\n".join(paths).encode(), stdout=subprocess.PIPE, check=True)
-    archive.write_bytes(gzip.compress(cpio.stdout, compresslevel=1))
-    shutil.rmtree(root)
-    return archive
+    return gzip.compress(cpio.stdout, compresslevel=1)
 
 
 def module_name(path: Path) -> str:

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """snapshot_test.py BUILD: QEMU reads all of an overcommitted guest's memory, for a dump and for a
-snapshot, and overwrites all of it, when it goes back to that. The guest has two NUMA nodes, and its
-memory lies in a memfd for each."""
+snapshot, and overwrites all of it, when it goes back to that. In the end the guest boots another
+kernel by kexec. It has two NUMA nodes, and its memory lies in a memfd for each."""
 
 import hashlib
 import subprocess
@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 
 import disk_image
+import guest_kernel
 import scene_check
 from monitor import Monitor
 from preparation import GUEST_FOLDER, Prepared
@@ -34,6 +35,8 @@ def set_up(stage: Stage) -> Prepared:
                                                   stage.user))
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(image), str(DISK_BYTES)],
                    check=True)
+    assert stage.prepared.vm.initramfs is not None
+    guest_kernel.add_kexec(stage.prepared.vm.initramfs, stage.prepared.vm.kernel)
     vm = replace(stage.prepared.vm, disks=(Disk(image, "qcow2"),), numa_nodes=2,
                  guest_parameters=PARAMETERS)
     return replace(stage.prepared, vm=vm)
@@ -45,6 +48,7 @@ def check(guest: SceneCheck) -> None:
     with guest.scene.qemu.monitor(timeout_s=READ_S) as monitor:
         check_dumps(guest, monitor)
         check_snapshot(guest, monitor)
+        check_kexec(guest, monitor)
     guest.check_nothing_wrong()
     guest.tap.check(guest.scene.ebbd.control.status()["detached_vms"] == 0,
                     "nothing went wrong, says ebbd")
@@ -88,6 +92,26 @@ def check_snapshot(guest: SceneCheck, monitor: Monitor) -> None:
     guest.read_console()
     guest.wait_until_settled("after loadvm it is held to its limit again")
     goes_on(guest, "after loadvm")
+
+
+def check_kexec(guest: SceneCheck, monitor: Monitor) -> None:
+    """A new kernel in the old one's memory, without a reset in between."""
+    guest.wait_until_settled("most of it is out")
+    swapped = guest.vm()["swapped_bytes"]
+    guest.read_console()
+    guest.report = None
+    monitor.execute("system_powerdown")
+
+    def fills_again() -> bool:
+        guest.read_console()
+        return guest.report is not None and guest.report.phase == "filling"
+    guest.wait(fills_again, READ_S, "the guest boots another kernel")
+    kept = guest.vm()["swapped_bytes"]
+    guest.tap.check(kept > swapped // 2,
+                    f"what was out stays out ({kept // MIB} of {swapped // MIB} MiB)")
+    guest.wait_until_full()
+    guest.wait_until_settled("with the new kernel it is held to its limit")
+    goes_on(guest, "after kexec")
 
 
 def hmp(guest: SceneCheck, monitor: Monitor, command: str) -> None:

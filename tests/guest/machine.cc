@@ -18,6 +18,7 @@
 #include <string>
 
 #include "hostd/base/unique_fd.h"
+#include "tests/guest/kexec.h"
 #include "tests/guest/report.h"
 
 namespace ebb::guest {
@@ -94,6 +95,10 @@ void RunAsInit(const std::function<void()>& work) {
   }
   UseConsole();
   ExplainDeath(status);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SUCCESS) {
+    Mount("proc", "/proc");
+    KexecIfGiven();
+  }
   PowerOff();
 }
 

@@ -18,7 +18,8 @@ void LoadModules();
 std::string KernelCommandLine();
 
 // Runs `work` in a child with /proc, /sys, /dev and the console, so that whatever happens to it is
-// reported, and powers the guest off.
+// reported. Boots the kernel for kexec then, if there is one and nothing failed; else powers the
+// guest off.
 [[noreturn]] void RunAsInit(const std::function<void()>& work);
 
 }  // namespace ebb::guest
