@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""barrier_test.py [QEMU|backport]: ebbd's I/O barrier is QMP's `transaction` without actions,
-because it begins by draining all disks. QEMU promises that nowhere: this must fail in a QEMU that
-does not."""
+"""barrier_test.py [RELEASE]: ebbd's I/O barrier is QMP's `transaction` without actions, because it
+begins by draining all disks. QEMU promises that nowhere: this must fail in a QEMU that does not.
+The QEMU is the one in PATH, or that of the backports for Debian RELEASE."""
 
 import os
 import sys
@@ -70,13 +70,13 @@ def main() -> int:
     if os.geteuid() != 0:
         skip_all("needs root")
     obey_ending_signals()
-    program = sys.argv[1] if len(sys.argv) > 1 else "qemu-system-x86_64"
+    program = "qemu-system-x86_64"
     tap = Tap()
     user = unprivileged_user()
     folders = Folders(user)
     try:
-        if program == "backport":
-            program = str(backport.fetch_qemu(folders.root / "backport"))
+        if len(sys.argv) > 1:
+            program = str(backport.fetch_qemu(sys.argv[1], folders.root / "backport"))
         tap.note(f"QEMU {version(program)}")
         disk = StallingDisk(folders.root, MIB, user)
         try:

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""newer_qemu_test.py BUILD plugin|preload: the same library and ebbd with a newer QEMU."""
+"""newer_qemu_test.py BUILD plugin|preload RELEASE: the same library and ebbd with a newer QEMU,
+that of the backports for Debian RELEASE."""
 
 import sys
 from dataclasses import replace
@@ -19,12 +20,12 @@ LIMIT_BYTES = 96 * MIB
 PARAMETERS = ("ebb.seed=1 ebb.fill_mib=180 ebb.hot_mib=8 ebb.disk_mib=16 ebb.fill_mib_s=200 "
               "ebb.sweep_mib_s=20")
 WATCHED_S = 30
-LOADER = sys.argv[2]
+LOADER, RELEASE = sys.argv[2:]
 
 
 def set_up(stage: Stage) -> Prepared:
     try:
-        program = backport.fetch_qemu(stage.folders.root / "backport")
+        program = backport.fetch_qemu(RELEASE, stage.folders.root / "backport")
     except PackageError as error:
         stage.folders.remove()
         skip_all(f"no newer QEMU: {' '.join(str(error).split())[:300]}")
