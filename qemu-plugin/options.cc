@@ -61,6 +61,12 @@ bool SetMode(const char* key, const char* value, Mode& mode, OptionError& error)
   return true;
 }
 
+bool SetQemu(const char* key, const char* value, Options& options, OptionError& error) {
+  if (strcmp(value, "any") != 0) return Fail(error, "%s: '%s' is not 'any'", key, value);
+  options.any_qemu = true;
+  return true;
+}
+
 }  // namespace
 
 bool ParseArguments(int argc, char** argv, Options& options, OptionError& error) {
@@ -75,8 +81,11 @@ bool ParseArguments(int argc, char** argv, Options& options, OptionError& error)
       ok = SetName("name", argument + 5, options, error);
     } else if (strncmp(argument, "mode=", 5) == 0) {
       ok = SetMode("mode", argument + 5, options.mode, error);
+    } else if (strncmp(argument, "qemu=", 5) == 0) {
+      ok = SetQemu("qemu", argument + 5, options, error);
     } else {
-      return Fail(error, "unknown argument '%s' (known: socket=, name=, qmp=, mode=)", argument);
+      return Fail(error, "unknown argument '%s' (known: socket=, name=, qmp=, mode=, qemu=)",
+                  argument);
     }
     if (!ok) return false;
   }
@@ -92,6 +101,8 @@ bool ParseEnvironment(Options& options, OptionError& error) {
   if (qmp_path && !SetPath("EBB_QMP", qmp_path, options.qmp_path, error)) return false;
   const char* name = getenv("EBB_NAME");
   if (name && !SetName("EBB_NAME", name, options, error)) return false;
+  const char* qemu = getenv("EBB_QEMU");
+  if (qemu && !SetQemu("EBB_QEMU", qemu, options, error)) return false;
   const char* mode = getenv("EBB_MODE");
   return mode == nullptr || SetMode("EBB_MODE", mode, options.mode, error);
 }

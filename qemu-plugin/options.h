@@ -12,14 +12,15 @@ enum class Mode {
   kRequired,  // the VM does not start without ebbd; only a -plugin can stop QEMU's start
 };
 
-// What the user decided. As plugin arguments: socket=PATH,name=NAME,qmp=PATH,mode=MODE; with
-// LD_PRELOAD: EBB_SOCKET, EBB_NAME, EBB_QMP, EBB_MODE. Paths are absolute: -daemonize changes the
-// working directory, and ebbd has another one.
+// What the user decided. As plugin arguments: socket=PATH,name=NAME,qmp=PATH,mode=MODE,
+// qemu=any; with LD_PRELOAD: EBB_SOCKET, EBB_NAME, EBB_QMP, EBB_MODE, EBB_QEMU. Paths are absolute:
+// -daemonize changes the working directory, and ebbd has another one.
 struct Options {
   char socket_path[wire::kPathBytes] = {};
   char qmp_path[wire::kPathBytes] = {};  // empty: none
   char vm_name[wire::kVmNameBytes] = {};
   Mode mode = Mode::kOptional;
+  bool any_qemu = false;  // also one that Ebb was not tested with
 };
 
 // Why options were not taken, for one line on stderr.

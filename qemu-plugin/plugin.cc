@@ -66,6 +66,18 @@ void SurviveDaemonize() {
                  [] { g_session.AfterForkInChild(); });
 }
 
+// Says why not, and what to do.
+bool MayServe(const Options& options, const char* override) {
+  char why[160];
+  if (options.any_qemu || IsTested(g_qemu_version, why, sizeof why)) return true;
+  Options named = options;
+  FillVmName(kOwnCommandLine, named);
+  WriteLine("VM %s: %s; the VM %s. Use another Ebb, or take the risk with %s", named.vm_name, why,
+            options.mode == Mode::kRequired ? "does not start" : "runs without overcommit",
+            override);
+  return false;
+}
+
 // Loaded by -plugin this does nothing: then EBB_SOCKET has no meaning, or qemu_plugin_install is
 // about to be called.
 void StartFromPreload() {
@@ -82,7 +94,9 @@ void StartFromPreload() {
   }
   if (options.mode == Mode::kRequired) {
     WriteLine("EBB_MODE=required needs -plugin; the VM starts with or without ebbd");
+    options.mode = Mode::kOptional;
   }
+  if (!MayServe(options, "EBB_QEMU=any")) return;
   SurviveDaemonize();
   if (!g_session.Start(options, g_qemu_version.packed(), Ram::kAwaited)) {
     WriteLine("cannot create a thread; the VM runs without overcommit");
@@ -103,11 +117,12 @@ bool Install(int argc, char** argv) {
     return false;
   }
   FillVmName(kOwnCommandLine, options);
+  const bool required = options.mode == Mode::kRequired;
+  if (!MayServe(options, "qemu=any")) return !required;
 
   RamLayout ram;
   const bool has_ram = FindRam(ram) != RamSearch::kNone;
   ForbidHugePages(ram);
-  const bool required = options.mode == Mode::kRequired;
   if (!has_ram) {
     WriteLine("guest RAM is not a shared memory-backend-memfd; no overcommit");
     if (required) return false;

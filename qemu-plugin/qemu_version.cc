@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include "qemu-plugin/qemu_version.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+
+// A test builds a library to which every QEMU is too new.
+#ifndef EBB_NEWEST_QEMU
+#define EBB_NEWEST_QEMU 11, 1
+#endif
 
 namespace ebb::plugin {
 namespace {
@@ -15,6 +21,19 @@ struct VersionTriple {
 struct VersionInfo {
   VersionTriple* qemu;
 };
+
+// Of a release the micro version does not matter, but from 50 on it is the next one in the making.
+constexpr int kMicroOfTheNext = 50;
+struct Release {
+  int major;
+  int minor;
+
+  bool operator<(const Release& other) const {
+    return major != other.major ? major < other.major : minor < other.minor;
+  }
+};
+constexpr Release kOldestTested = {7, 2};
+constexpr Release kNewestTested = {EBB_NEWEST_QEMU};
 
 // From where on a plugin API version is supported, newest first. Each is the highest that its
 // QEMU knows, or one that all up to the next line still know.
@@ -47,6 +66,24 @@ QemuVersion AskQemuVersion(SymbolLookup lookup) {
   }
   if (Free free_info = reinterpret_cast<Free>(lookup("qapi_free_VersionInfo"))) free_info(info);
   return version;
+}
+
+bool IsTested(const QemuVersion& version, char* why, size_t size) {
+  const Release release = {version.major, version.minor + (version.micro >= kMicroOfTheNext)};
+  if (!version.known()) {
+    snprintf(why, size,
+             "this QEMU does not tell its version, and Ebb is tested with %d.%d to %d.%d",
+             kOldestTested.major, kOldestTested.minor, kNewestTested.major, kNewestTested.minor);
+  } else if (kNewestTested < release) {
+    snprintf(why, size, "QEMU %d.%d.%d is newer than %d.%d, the newest that Ebb is tested with",
+             version.major, version.minor, version.micro, kNewestTested.major, kNewestTested.minor);
+  } else if (release < kOldestTested) {
+    snprintf(why, size, "QEMU %d.%d.%d is older than %d.%d, the oldest that Ebb is tested with",
+             version.major, version.minor, version.micro, kOldestTested.major, kOldestTested.minor);
+  } else {
+    return true;
+  }
+  return false;
 }
 
 int ChoosePluginApi(const QemuVersion& version, SymbolLookup lookup, const char* override) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // As much of QEMU as the library sees: 1 MiB of "guest RAM" in a memfd with QEMU's name for it,
-// and a loader of plugins.
+// a loader of plugins, and what it says of its version.
 //
 //   fake_qemu LIBRARY ARGUMENT...     loads LIBRARY as -plugin would
 //   fake_qemu                         loads nothing: LD_PRELOAD did, or did not
@@ -17,6 +17,21 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+
+struct FakeVersion {
+  int64_t numbers[3];
+};
+struct FakeVersionInfo {
+  FakeVersion* qemu;
+};
+
+extern "C" FakeVersionInfo* qmp_query_version(void** error);
+
+FakeVersionInfo* qmp_query_version(void**) {
+  static FakeVersion version = {{7, 2, 22}};
+  static FakeVersionInfo info = {&version};
+  return &info;
+}
 
 namespace {
 

@@ -59,7 +59,7 @@ TEST(Options, OnlySocketIsNeeded) {
 }
 
 TEST(Options, RefusesUnknownArguments) {
-  const std::string known = " (known: socket=, name=, qmp=, mode=)";
+  const std::string known = " (known: socket=, name=, qmp=, mode=, qemu=)";
   EXPECT_EQ(WhyNot({"socket=/s", "swap=on"}), "unknown argument 'swap=on'" + known);
   EXPECT_EQ(WhyNot({"socket"}), "unknown argument 'socket'" + known);
   EXPECT_EQ(WhyNot({""}), "unknown argument ''" + known);
@@ -86,6 +86,14 @@ TEST(Options, RefusesOtherModes) {
   EXPECT_EQ(WhyNot({"socket=/s", "mode=optional"}), "");
 }
 
+TEST(Options, KnowsNoQemuButAny) {
+  Options options;
+  EXPECT_FALSE(options.any_qemu);
+  EXPECT_EQ(Parse({"socket=/s", "qemu=any"}, options), "");
+  EXPECT_TRUE(options.any_qemu);
+  EXPECT_EQ(WhyNot({"socket=/s", "qemu=11.2"}), "qemu: '11.2' is not 'any'");
+}
+
 TEST(Options, ReplacesOddCharactersInNames) {
   Options options;
   ASSERT_EQ(Parse({"socket=/s", "name=a b/c\xc3\xa4:Z9"}, options), "");
@@ -94,7 +102,7 @@ TEST(Options, ReplacesOddCharactersInNames) {
 
 TEST(Options, TakesTheEnvironment) {
   Variable socket("EBB_SOCKET", "/run/ebb.sock"), name("EBB_NAME", "w b"), qmp("EBB_QMP", "/q"),
-      mode("EBB_MODE", "required");
+      mode("EBB_MODE", "required"), qemu("EBB_QEMU", "any");
   Options options;
   OptionError error;
   ASSERT_TRUE(ParseEnvironment(options, error)) << error.text;
@@ -102,6 +110,7 @@ TEST(Options, TakesTheEnvironment) {
   EXPECT_STREQ(options.vm_name, "w_b");
   EXPECT_STREQ(options.qmp_path, "/q");
   EXPECT_EQ(options.mode, Mode::kRequired);
+  EXPECT_TRUE(options.any_qemu);
 }
 
 TEST(Options, SaysWhichVariableIsWrong) {

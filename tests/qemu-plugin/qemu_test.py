@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The library in a real QEMU, as user nobody in QEMU's sandbox, loaded in both ways."""
 
+import contextlib
+import dataclasses
 import os
 import pathlib
 import pwd
@@ -11,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 
 from fake_ebbd import DEADLINE, HELLO, HELLO_BYTES, MAGIC, VERSION, FakeEbbd
 from tap import Tap
@@ -27,6 +30,36 @@ if not QEMU:
     tap.skip_all("no qemu-system-x86_64")
 if os.geteuid() != 0 or not os.path.exists("/dev/userfaultfd"):
     tap.skip_all("needs root, to play ebbd with /dev/userfaultfd")
+
+
+@dataclasses.dataclass(frozen=True)
+class Loading:
+    """One of the two ways to load the library, with its options."""
+    how: str
+    arguments: tuple = ()
+    environment: dict = dataclasses.field(default_factory=dict)
+
+    def start(self, *arguments):
+        return Qemu(*arguments, *self.arguments, environment=self.environment)
+
+    def spelling(self, option):
+        """qemu=any is EBB_QEMU=any in the environment."""
+        name, value = option.split("=")
+        return f"EBB_{name.upper()}={value}" if self.environment else option
+
+
+def plugin(library, socket_path, **options):
+    options = "".join(f",{name}={value}" for name, value in options.items())
+    return Loading("plugin", ("-plugin", f"{library},socket={socket_path}{options}"))
+
+
+def preload(library, socket_path, **options):
+    variables = {f"EBB_{name.upper()}": value for name, value in options.items()}
+    return Loading("preload",
+                   environment={"LD_PRELOAD": library, "EBB_SOCKET": socket_path, **variables})
+
+
+LOADERS = (plugin, preload)
 
 
 class Qemu:
@@ -49,6 +82,9 @@ class Qemu:
 
     def quit(self, qmp_path):
         """(exit status, stdout, stderr) after QMP's quit, which a healthy QEMU obeys."""
+        deadline = time.monotonic() + DEADLINE
+        while not os.path.exists(qmp_path) and time.monotonic() < deadline:
+            time.sleep(0.05)  # style-ok(sleep): polls with a deadline
         with socket.socket(socket.AF_UNIX) as qmp:
             qmp.settimeout(DEADLINE)
             qmp.connect(qmp_path)
@@ -133,20 +169,20 @@ def test_both(ebbd, plugin, environment, how):
         connection.close()
 
 
-def test_daemonize(ebbd, directory, how, arguments, environment):
+def test_daemonize(ebbd, directory, how, loading):
     """The fork of -daemonize takes the preloaded library's thread away."""
     pid_file = pathlib.Path(directory, f"{how}.pid")
     # spawn=deny forbids the fork itself.
-    with Qemu("-daemonize", "-pidfile", str(pid_file), *arguments, sandbox="on",
-              environment=environment) as parent:
+    with Qemu("-daemonize", "-pidfile", str(pid_file), *loading.arguments, sandbox="on",
+              environment=loading.environment) as parent:
+        connection = ebbd.accept()
+        hello = ebbd.greet(connection)
+        ebbd.send_accept(connection)
         status, _, errors = parent.wait()
     if not tap.check(status == 0, f"daemonize, {how}: the parent leaves", errors):
         return
     pid = int(pid_file.read_text(encoding="ascii"))
     try:
-        connection = ebbd.accept()
-        hello = ebbd.greet(connection)
-        ebbd.send_accept(connection)
         tap.equal((hello.pid, hello.name, hello.block_count), (pid, f"qemu-{pid}", 1),
                   f"daemonize, {how}: the child attaches")
         tap.check(not ebbd.has_connection(), f"daemonize, {how}: only the child")
@@ -156,11 +192,37 @@ def test_daemonize(ebbd, directory, how, arguments, environment):
     tap.check(FakeEbbd.ends(connection), f"daemonize, {how}: the socket ends with QEMU")
 
 
-def test_start_fails(arguments, expected, how):
-    with Qemu("-plugin", arguments) as qemu:
-        status, _, errors = qemu.wait()
-        tap.check(status != 0, f"{how}: QEMU does not start")
-        tap.check(expected in errors, f"{how}: and says why", errors)
+def check_start_fails(qemu, expected, how):
+    status, _, errors = qemu.wait()
+    tap.check(status != 0, f"{how}: QEMU does not start")
+    tap.check(expected in errors, f"{how}: and says why", errors)
+
+
+def test_start_fails(arguments, expected, how, **environment):
+    with Qemu("-plugin", arguments, environment=environment) as qemu:
+        check_start_fails(qemu, expected, how)
+
+
+def test_untested_version(load, ebbd, library, qmp):
+    """`library` is this Ebb's, but for the newest QEMU that it takes, which was 7.1."""
+    monitor = ("-qmp", f"unix:{qmp},server=on,wait=off")
+    optional = load(library, ebbd.path, name="web")
+    how = f"a QEMU too new, {optional.how}"
+    version = ".".join(map(str, qemu_version()))
+    refusal = (f"ebb: VM web: QEMU {version} is newer than 7.1, the newest that Ebb is tested "
+               "with; the VM {}. Use another Ebb, or take the risk with "
+               + optional.spelling("qemu=any"))
+    with optional.start(*monitor) as qemu:
+        tap.equal(qemu.process.stderr.readline(), refusal.format("runs without overcommit") + "\n",
+                  f"{how}: it says why, and what to do")
+        status, _, errors = qemu.quit(qmp)
+        tap.equal((status, "ebb" in errors), (0, False), f"{how}: QEMU runs on")
+    if load is plugin:
+        with load(library, ebbd.path, name="web", mode="required").start(*monitor) as qemu:
+            check_start_fails(qemu, refusal.format("does not start"), f"{how}, required")
+    tap.check(not ebbd.has_connection(), f"{how}: nobody connects")
+    with load(library, ebbd.path, name="web", qmp=qmp, qemu="any").start(*monitor) as qemu:
+        check_attaches(ebbd, qemu, "web", qmp, f"{how}, with qemu=any")
 
 
 with tempfile.TemporaryDirectory(prefix="ebb-qemu-") as place:
@@ -169,6 +231,7 @@ with tempfile.TemporaryDirectory(prefix="ebb-qemu-") as place:
     os.chmod(place, 0o755)
     built = shutil.copy(sys.argv[1], f"{place}/libebb-qemu.so")
     second = shutil.copy(sys.argv[1], f"{place}/libebb-second.so")
+    past = shutil.copy(sys.argv[2], place)
     daemon, other_daemon = FakeEbbd(f"{place}/ebbd.sock"), FakeEbbd(f"{place}/other.sock")
 
     test_plugin(daemon, built, f"{place}/qmp.sock")
@@ -177,9 +240,11 @@ with tempfile.TemporaryDirectory(prefix="ebb-qemu-") as place:
     tap.check(not other_daemon.has_connection(), "both: the plugin's socket")
     test_both(daemon, second, {"LD_PRELOAD": built, "EBB_SOCKET": daemon.path, "EBB_NAME": "web"},
               "both, from two files")
-    test_daemonize(daemon, place, "plugin", ["-plugin", f"{built},socket={daemon.path}"], {})
-    test_daemonize(daemon, place, "preload", [],
-                   {"LD_PRELOAD": built, "EBB_SOCKET": daemon.path})
+    for loader in LOADERS:
+        test_daemonize(daemon, place, loader.__name__, loader(built, daemon.path))
+        test_untested_version(loader, daemon, past, f"{place}/qmp.sock")
+    test_start_fails(f"{built},socket={daemon.path}", "plugin requires API version 99",
+                     "an API version that QEMU has not", EBB_PLUGIN_API="99")
     test_start_fails(f"{built},socket={daemon.path},swap=on", "ebb: unknown argument 'swap=on'",
                      "unknown argument")
     test_start_fails(f"{built},socket={place}/none.sock,mode=required,name=web",

@@ -35,6 +35,13 @@ void* LookUp(const char* name) {
   return reinterpret_cast<void*>(Free);
 }
 
+// Why it is not served, "" where it is.
+std::string WhyNot(int major, int minor, int micro = 0) {
+  char why[160] = {};
+  const QemuVersion version = {.major = major, .minor = minor, .micro = micro};
+  return IsTested(version, why, sizeof why) ? "" : why;
+}
+
 int ApiOf(int major, int minor) {
   return ChoosePluginApi({.major = major, .minor = minor, .micro = 0}, LookUp, nullptr);
 }
@@ -65,6 +72,21 @@ TEST_F(QemuVersionTest, NonsenseIsUnknown) {
   g_symbols = {"qmp_query_version"};
   g_version = {{0x7f0012345678, -1, 0}};
   EXPECT_FALSE(AskQemuVersion(LookUp).known());
+}
+
+TEST_F(QemuVersionTest, ServesTheTestedRangeOnly) {
+  EXPECT_EQ(WhyNot(7, 2), "");
+  EXPECT_EQ(WhyNot(7, 2, 22), "");
+  EXPECT_EQ(WhyNot(8, 0), "");
+  EXPECT_EQ(WhyNot(10, 0, 2), "");
+  EXPECT_EQ(WhyNot(11, 1, 49), "");
+  EXPECT_EQ(WhyNot(11, 1, 50),
+            "QEMU 11.1.50 is newer than 11.1, the newest that Ebb is tested with");
+  EXPECT_EQ(WhyNot(7, 1, 9), "QEMU 7.1.9 is older than 7.2, the oldest that Ebb is tested with");
+  EXPECT_EQ(WhyNot(11, 2, 3), "QEMU 11.2.3 is newer than 11.1, the newest that Ebb is tested with");
+  EXPECT_EQ(WhyNot(12, 0), "QEMU 12.0.0 is newer than 11.1, the newest that Ebb is tested with");
+  EXPECT_EQ(WhyNot(0, 0),
+            "this QEMU does not tell its version, and Ebb is tested with 7.2 to 11.1");
 }
 
 // The table of facts: each QEMU's range, and what is chosen in it.

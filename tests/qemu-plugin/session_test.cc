@@ -76,7 +76,7 @@ TEST_F(SessionTest, HelloDescribesTheVm) {
   EXPECT_EQ(hello.header.reserved, 0u);
   EXPECT_EQ(hello.pid, static_cast<uint32_t>(vm.pid()));
   EXPECT_EQ(hello.flags, 0u);
-  EXPECT_EQ(hello.qemu_version, 0u);
+  EXPECT_EQ(hello.qemu_version, 7u << 16 | 2u << 8 | 22u);
   EXPECT_STREQ(hello.vm_name, "web_1");
   EXPECT_STREQ(hello.qmp_path, "/run/qmp.sock");
 
@@ -370,7 +370,7 @@ TEST_F(SessionTest, OptionalVmStartsWithoutADaemon) {
 TEST_F(SessionTest, BadArgumentStopsTheStart) {
   VmProcess vm({daemon_.socket_argument(), "swap=yes"});
   EXPECT_EQ(vm.ReadErrorLine(),
-            "ebb: unknown argument 'swap=yes' (known: socket=, name=, qmp=, mode=)");
+            "ebb: unknown argument 'swap=yes' (known: socket=, name=, qmp=, mode=, qemu=)");
   EXPECT_EQ(vm.WaitForExit(), 1);
 }
 

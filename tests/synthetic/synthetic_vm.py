@@ -34,7 +34,8 @@ class SyntheticVm:
         self.name = settings.name
         self.log = folder / f"{settings.name}.log"
         qmp = folder / f"{settings.name}.qmp"
-        options = {"socket": str(folder / "handover.sock"), "name": settings.name, "qmp": str(qmp)}
+        options = {"socket": str(folder / "handover.sock"), "name": settings.name, "qmp": str(qmp),
+                   "qemu": "any"}  # it has no version
         command = [str(build / "tests/synthetic/qemu-system-synthetic"),
                    "--ram-mib", str(settings.ram_mib), "--seed", str(settings.seed),
                    "--qmp", str(qmp), "--disk-folder", str(build), "--disk-folder", "/var/tmp"]
