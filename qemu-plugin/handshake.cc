@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <utility>
@@ -18,6 +19,7 @@ namespace ebb::plugin {
 namespace {
 
 constexpr time_t kOfferSeconds = 10;
+constexpr timespec kBetweenConnections = {.tv_sec = 0, .tv_nsec = 200'000'000};
 
 void SetReceiveTimeout(int socket, time_t seconds) {
   timeval timeout = {.tv_sec = seconds, .tv_usec = 0};
@@ -51,6 +53,18 @@ OwnedFd ReceiveOffer(int socket) {
     return {};
   }
   return std::move(packet.fds[0]);
+}
+
+bool AwaitDaemon(const char* socket_path, int seconds) {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  for (const time_t deadline = now.tv_sec + seconds; now.tv_sec < deadline;) {
+    OwnedFd socket = ConnectToDaemon(socket_path);
+    if (socket.valid() && ReceiveOffer(socket.get()).valid()) return true;
+    clock_nanosleep(CLOCK_MONOTONIC, 0, &kBetweenConnections, nullptr);
+    clock_gettime(CLOCK_MONOTONIC, &now);
+  }
+  return false;
 }
 
 OwnedFd CreateUserfaultfd(int device) {

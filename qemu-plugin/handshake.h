@@ -16,6 +16,9 @@ OwnedFd ConnectToDaemon(const char* socket_path);
 // Waits, not for ever, for Offer. Returns its /dev/userfaultfd, or an invalid descriptor.
 OwnedFd ReceiveOffer(int socket);
 
+// Waits until ebbd takes a connection, which is then closed. False if the time is over.
+bool AwaitDaemon(const char* socket_path, int seconds);
+
 // A new userfaultfd on QEMU's memory, without UFFDIO_API: ebbd chooses the features. Through
 // `device` it needs no privilege and sees faults of the kernel (KVM, vhost), too. Invalid with
 // errno.

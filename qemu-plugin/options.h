@@ -9,7 +9,7 @@ namespace ebb::plugin {
 
 enum class Mode {
   kOptional,  // the VM runs without overcommit until ebbd is there
-  kRequired,  // the VM does not start without ebbd; only a -plugin can stop QEMU's start
+  kRequired,  // the VM does not start without ebbd
 };
 
 // What the user decided. As plugin arguments: socket=PATH,name=NAME,qmp=PATH,mode=MODE,

@@ -20,11 +20,13 @@
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cstdint>
 #include <type_traits>
 
 #include "qemu-plugin/command_line.h"
+#include "qemu-plugin/handshake.h"
 #include "qemu-plugin/options.h"
 #include "qemu-plugin/preload.h"
 #include "qemu-plugin/qemu_version.h"
@@ -78,6 +80,21 @@ bool MayServe(const Options& options, const char* override) {
   return false;
 }
 
+bool DaemonAnswers(const Options& options) {
+  if (AwaitDaemon(options.socket_path, kRequiredSeconds)) return true;
+  Options named = options;
+  FillVmName(kOwnCommandLine, named);
+  WriteLine("EBB_MODE=required: VM %s does not start without ebbd at %s", named.vm_name,
+            options.socket_path);
+  return false;
+}
+
+// Nothing of QEMU's has run yet. Whether ebbd wants the VM is known only when there is RAM, which
+// is too late to stop a guest that may be running by then.
+void ExitIfRequired(const Options& options) {
+  if (options.mode == Mode::kRequired) _exit(EXIT_FAILURE);
+}
+
 // Loaded by -plugin this does nothing: then EBB_SOCKET has no meaning, or qemu_plugin_install is
 // about to be called.
 void StartFromPreload() {
@@ -92,11 +109,8 @@ void StartFromPreload() {
   if (!ParseEnvironment(options, error)) {
     return WriteLine("%s; the VM runs without overcommit", error.text);
   }
-  if (options.mode == Mode::kRequired) {
-    WriteLine("EBB_MODE=required needs -plugin; the VM starts with or without ebbd");
-    options.mode = Mode::kOptional;
-  }
-  if (!MayServe(options, "EBB_QEMU=any")) return;
+  if (!MayServe(options, "EBB_QEMU=any")) return ExitIfRequired(options);
+  if (options.mode == Mode::kRequired && !DaemonAnswers(options)) return ExitIfRequired(options);
   SurviveDaemonize();
   if (!g_session.Start(options, g_qemu_version.packed(), Ram::kAwaited)) {
     WriteLine("cannot create a thread; the VM runs without overcommit");

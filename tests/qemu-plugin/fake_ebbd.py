@@ -69,11 +69,15 @@ class FakeEbbd:
             return False
 
     @staticmethod
-    def greet(connection):
-        """Offer, then the Hello it is answered with."""
+    def send_offer(connection):
         device = os.open("/dev/userfaultfd", os.O_RDWR | os.O_CLOEXEC)
         socket.send_fds(connection, [header(OFFER)], [device])
         os.close(device)
+
+    @staticmethod
+    def greet(connection):
+        """Offer, then the Hello it is answered with."""
+        FakeEbbd.send_offer(connection)
         data, fds, _, _ = socket.recv_fds(connection, 2 * HELLO_BYTES, 2 + MAX_RAM_BLOCKS)
         return Hello(data, fds)
 

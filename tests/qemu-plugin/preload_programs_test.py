@@ -24,10 +24,20 @@ with tempfile.TemporaryDirectory(prefix="ebb-preload-") as directory:
     fake_qemu = shutil.copy(FAKE_QEMU, f"{directory}/qemu-system-test")
     other = shutil.copy(FAKE_QEMU, f"{directory}/qemu-img")
 
-    true = subprocess.run(["/bin/true"], env=environment(EBB_SOCKET=ebbd.path), timeout=DEADLINE,
-                          capture_output=True, check=False)
-    tap.equal((true.returncode, true.stdout, true.stderr), (0, b"", b""), "true stays true")
-    tap.check(not ebbd.has_connection(), "true does not connect")
+    # As where all of an environment is meant for one QEMU.
+    required = environment(EBB_SOCKET=ebbd.path, EBB_MODE="required", EBB_NAME="web")
+    for program in ("true", "env", "qemu-img"):
+        path = shutil.which(program, path="/usr/bin:/bin")
+        if path is None:
+            continue
+        command = [path, "--version"]
+        plain = subprocess.run(command, env={"PATH": "/usr/bin:/bin"}, timeout=DEADLINE,
+                               capture_output=True, check=True)
+        loaded = subprocess.run(command, env=required, timeout=DEADLINE, capture_output=True,
+                                check=False)
+        tap.equal((loaded.returncode, loaded.stdout, loaded.stderr), (0, plain.stdout, b""),
+                  f"{program} does what it always did")
+        tap.check(not ebbd.has_connection(), f"{program} does not connect")
 
     # The child sees the list that its parent has: a wrapper must hand it on to QEMU.
     shell = subprocess.run(["/bin/sh", "-c", "echo $LD_PRELOAD"], check=False,

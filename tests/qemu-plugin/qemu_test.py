@@ -169,12 +169,15 @@ def test_both(ebbd, plugin, environment, how):
         connection.close()
 
 
-def test_daemonize(ebbd, directory, how, loading):
-    """The fork of -daemonize takes the preloaded library's thread away."""
+def test_daemonize(ebbd, directory, how, loading, required=False):
+    """The fork of -daemonize takes the preloaded library's thread away. The parent leaves when the
+    child has started, which in required mode waits for ebbd."""
     pid_file = pathlib.Path(directory, f"{how}.pid")
     # spawn=deny forbids the fork itself.
     with Qemu("-daemonize", "-pidfile", str(pid_file), *loading.arguments, sandbox="on",
               environment=loading.environment) as parent:
+        if required and loading.environment:
+            answer_question(ebbd, f"daemonize, {how}")
         connection = ebbd.accept()
         hello = ebbd.greet(connection)
         ebbd.send_accept(connection)
@@ -192,6 +195,14 @@ def test_daemonize(ebbd, directory, how, loading):
     tap.check(FakeEbbd.ends(connection), f"daemonize, {how}: the socket ends with QEMU")
 
 
+def answer_question(ebbd, how):
+    """What a preloaded library asks in required mode, before QEMU has any RAM: who is there?"""
+    connection = ebbd.accept()
+    ebbd.send_offer(connection)
+    tap.check(FakeEbbd.ends(connection), f"{how}: before all else it asks for ebbd")
+    connection.close()
+
+
 def check_start_fails(qemu, expected, how):
     status, _, errors = qemu.wait()
     tap.check(status != 0, f"{how}: QEMU does not start")
@@ -201,6 +212,29 @@ def check_start_fails(qemu, expected, how):
 def test_start_fails(arguments, expected, how, **environment):
     with Qemu("-plugin", arguments, environment=environment) as qemu:
         check_start_fails(qemu, expected, how)
+
+
+def test_required_without_ebbd(library, nowhere):
+    """Each waits 10 s for ebbd: both at once."""
+    loadings = [load(library, nowhere, mode="required", name="web") for load in LOADERS]
+    with contextlib.ExitStack() as running:
+        qemus = [running.enter_context(loading.start()) for loading in loadings]
+        for loading, qemu in zip(loadings, qemus):
+            check_start_fails(qemu, f"ebb: {loading.spelling('mode=required')}: VM web does not "
+                              f"start without ebbd at {nowhere}",
+                              f"required without ebbd, {loading.how}")
+
+
+def test_required_preload(ebbd, library):
+    with preload(library, ebbd.path, mode="required", name="web").start() as qemu:
+        answer_question(ebbd, "required, preload")
+        connection = ebbd.accept()
+        hello = ebbd.greet(connection)
+        ebbd.send_accept(connection)
+        tap.equal(qemu.process.stderr.readline(), "ebb: VM web attached\n",
+                  "required, preload: with ebbd it starts and attaches")
+        hello.close()
+        connection.close()
 
 
 def test_untested_version(load, ebbd, library, qmp):
@@ -217,9 +251,8 @@ def test_untested_version(load, ebbd, library, qmp):
                   f"{how}: it says why, and what to do")
         status, _, errors = qemu.quit(qmp)
         tap.equal((status, "ebb" in errors), (0, False), f"{how}: QEMU runs on")
-    if load is plugin:
-        with load(library, ebbd.path, name="web", mode="required").start(*monitor) as qemu:
-            check_start_fails(qemu, refusal.format("does not start"), f"{how}, required")
+    with load(library, ebbd.path, name="web", mode="required").start(*monitor) as qemu:
+        check_start_fails(qemu, refusal.format("does not start"), f"{how}, required")
     tap.check(not ebbd.has_connection(), f"{how}: nobody connects")
     with load(library, ebbd.path, name="web", qmp=qmp, qemu="any").start(*monitor) as qemu:
         check_attaches(ebbd, qemu, "web", qmp, f"{how}, with qemu=any")
@@ -242,11 +275,13 @@ with tempfile.TemporaryDirectory(prefix="ebb-qemu-") as place:
               "both, from two files")
     for loader in LOADERS:
         test_daemonize(daemon, place, loader.__name__, loader(built, daemon.path))
+        test_daemonize(daemon, place, f"{loader.__name__}, required",
+                       loader(built, daemon.path, mode="required"), required=True)
         test_untested_version(loader, daemon, past, f"{place}/qmp.sock")
+    test_required_preload(daemon, built)
+    test_required_without_ebbd(built, f"{place}/none.sock")
     test_start_fails(f"{built},socket={daemon.path}", "plugin requires API version 99",
                      "an API version that QEMU has not", EBB_PLUGIN_API="99")
     test_start_fails(f"{built},socket={daemon.path},swap=on", "ebb: unknown argument 'swap=on'",
                      "unknown argument")
-    test_start_fails(f"{built},socket={place}/none.sock,mode=required,name=web",
-                     "ebb: mode=required: VM web does not start", "required without ebbd")
 tap.done()
