@@ -74,9 +74,9 @@ bool MayServe(const Options& options, const char* override) {
   if (options.any_qemu || IsTested(g_qemu_version, why, sizeof why)) return true;
   Options named = options;
   FillVmName(kOwnCommandLine, named);
-  WriteLine("VM %s: %s; the VM %s. Use another Ebb, or take the risk with %s", named.vm_name, why,
-            options.mode == Mode::kRequired ? "does not start" : "runs without overcommit",
-            override);
+  WriteLine(
+      "VM %s: %s; the VM %s. Use another QEMU or Ebb, or take the risk with %s", named.vm_name, why,
+      options.mode == Mode::kRequired ? "does not start" : "runs without overcommit", override);
   return false;
 }
 

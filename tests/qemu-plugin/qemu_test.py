@@ -244,7 +244,7 @@ def test_untested_version(load, ebbd, library, qmp):
     how = f"a QEMU too new, {optional.how}"
     version = ".".join(map(str, qemu_version()))
     refusal = (f"ebb: VM web: QEMU {version} is newer than 7.1, the newest that Ebb is tested "
-               "with; the VM {}. Use another Ebb, or take the risk with "
+               "with; the VM {}. Use another QEMU or Ebb, or take the risk with "
                + optional.spelling("qemu=any"))
     with optional.start(*monitor) as qemu:
         tap.equal(qemu.process.stderr.readline(), refusal.format("runs without overcommit") + "\n",
