@@ -115,7 +115,9 @@ class LibvirtCheck:
         self._virsh("managedsave", NAME)
         self._tap.note(f"managedsave took {time.monotonic() - started:.1f} s")
         self._wait(lambda: self._vm() is None, READY_S, "managedsave: ebbd lets go of it")
+        self._read_console()
         self._virsh("start", NAME)
+        self._console.move_to(CONSOLE)  # libvirt empties it
         self._wait(lambda: self._vm() is not None, READY_S, "start from it: ebbd takes it again")
         self._settle("managedsave")
         self._check_goes_on("managedsave")
