@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "hostd/base/units.h"
 #include "hostd/os/os_result.h"
@@ -37,6 +38,10 @@ class GuestMemory {
   // Makes touches of holes and writes to protected pages raise messages. Idempotent.
   virtual OsResult Register(PageRange run) = 0;
   virtual OsResult Unregister(PageRange run) = 0;
+
+  // The mappings that QEMU does not have (any more) where the layout says: their RAM was unplugged,
+  // and something else may lie there by now. Reads /proc, and is not for owners.
+  virtual OsResult FindUnmapped(std::vector<PageRange>* unmapped) = 0;
 
   // The three operations that can make a page accessible. Only the owner of Fixing or SwappingIn
   // may call them. Each wakes the threads that wait on the page, unless it returns kExists.

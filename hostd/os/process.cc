@@ -19,6 +19,7 @@
 #include <iterator>
 #include <sstream>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
 #include "hostd/base/status_macros.h"
@@ -27,6 +28,9 @@
 
 namespace ebb {
 namespace {
+
+// As memory-backend-memfd names its memfds.
+constexpr char kRamName[] = " /memfd:memory-backend-memfd (deleted)";
 
 // The whole of a file in /proc: ifstream does not tell a process that is gone from one that may not
 // be looked at.
@@ -161,6 +165,7 @@ absl::StatusOr<std::vector<Vma>> MemoryMap(int pid) {
     vma.file.device = makedev(device_major, device_minor);
     vma.writable = permissions[1] == 'w';
     vma.shared = permissions[3] == 's';
+    vma.is_ram = absl::EndsWith(line, kRamName);
     vmas.push_back(vma);
   }
   return vmas;

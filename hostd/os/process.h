@@ -43,6 +43,7 @@ struct Vma {
   FileId file;
   bool shared = false;
   bool writable = false;
+  bool is_ram = false;  // its file has the name that QEMU gives the memfds of guest RAM
 };
 absl::StatusOr<std::vector<Vma>> MemoryMap(int pid);
 // True where every VMA of `file` carries MADV_NOHUGEPAGE ("nh" in smaps' VmFlags).

@@ -162,6 +162,22 @@ absl::StatusOr<ProcessView> LookAtProcess(int pid, const std::vector<FileId>& ra
   return view;
 }
 
+bool IsMapped(const std::vector<Vma>& vmas, const RamMapping& mapping, const FileId& file) {
+  const uint64_t start = mapping.hva.value;
+  uint64_t at = start;
+  const uint64_t end = start + PagesToBytes(mapping.pages);
+  for (const Vma& vma : vmas) {
+    if (vma.start.value > at || vma.end.value <= at) continue;
+    if (!vma.shared || !vma.writable || vma.file != file) return false;
+    if (vma.file_offset + (at - vma.start.value) != mapping.file_offset + (at - start)) {
+      return false;
+    }
+    at = std::min(vma.end.value, end);
+    if (at == end) return true;
+  }
+  return false;
+}
+
 absl::StatusOr<FileUsers> UsersOf(const std::vector<FileId>& memfds) {
   FileUsers users;
   EBB_ASSIGN_OR_RETURN(const std::vector<int> pids, AllPids());

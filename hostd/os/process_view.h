@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "hostd/os/process.h"
+#include "hostd/os/ram_layout.h"
 
 namespace ebb {
 
@@ -43,6 +44,9 @@ absl::StatusOr<bool> RunsNestedGuests(int pid, const std::vector<std::string>& o
 
 // The same, from KVM's folder in debugfs (`kvm_folder`). Fails where it has nothing on `pid`.
 absl::StatusOr<bool> NestedGuestsIn(const std::string& kvm_folder, int pid);
+
+// Whether the process maps all of it from that file, shared and writable.
+bool IsMapped(const std::vector<Vma>& vmas, const RamMapping& mapping, const FileId& file);
 
 // A process that maps a file, shared or private, or has it open.
 struct FileUser {

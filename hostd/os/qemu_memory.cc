@@ -15,6 +15,7 @@
 
 #include "absl/strings/str_format.h"
 #include "hostd/base/wait_checks.h"
+#include "hostd/os/process_view.h"
 
 namespace ebb {
 namespace {
@@ -63,7 +64,8 @@ QemuMemory::QemuMemory(Handles handles, UniqueFd pagemap, RamLayout layout)
       userfaultfd_(std::move(handles.userfaultfd)),
       memfds_(std::move(handles.memfds)),
       pidfd_(std::move(handles.pidfd)),
-      pagemap_(std::move(pagemap)) {}
+      pagemap_(std::move(pagemap)),
+      pid_(handles.pid) {}
 
 OsResult QemuMemory::Register(PageRange run) {
   return userfaultfd_.Register(layout_.Find(run.first).hva(), PagesToBytes(run.count));
@@ -71,6 +73,21 @@ OsResult QemuMemory::Register(PageRange run) {
 
 OsResult QemuMemory::Unregister(PageRange run) {
   return userfaultfd_.Unregister(layout_.Find(run.first).hva(), PagesToBytes(run.count));
+}
+
+OsResult QemuMemory::FindUnmapped(std::vector<PageRange>* unmapped) {
+  const absl::StatusOr<std::vector<Vma>> vmas = MemoryMap(pid_);
+  if (!vmas.ok()) return absl::IsNotFound(vmas.status()) ? OsResult::kGone : OsResult::kFailed;
+  PageIndex first = {0};
+  for (const RamMapping& mapping : layout_.mappings()) {
+    struct stat info;
+    if (fstat(memfds_[mapping.memfd].get(), &info) != 0) return ResultFromErrno();
+    if (!IsMapped(*vmas, mapping, {info.st_dev, info.st_ino})) {
+      unmapped->push_back({first, mapping.pages});
+    }
+    first = first + mapping.pages;
+  }
+  return OsResult::kDone;
 }
 
 OsResult QemuMemory::Unprotect(PageIndex page) {

@@ -31,6 +31,7 @@ class QemuMemory : public GuestMemory {
   PageRange FirstRun(PageRange range) const override { return layout_.FirstRun(range); }
   OsResult Register(PageRange run) override;
   OsResult Unregister(PageRange run) override;
+  OsResult FindUnmapped(std::vector<PageRange>* unmapped) override;
   OsResult Unprotect(PageIndex page) override;
   OsResult Fill(PageIndex page, const std::byte* content) override;
   OsResult FillZero(PageRange run, uint64_t* filled_pages) override;
@@ -58,6 +59,7 @@ class QemuMemory : public GuestMemory {
   std::vector<UniqueFd> memfds_;
   UniqueFd pidfd_;
   UniqueFd pagemap_;
+  const int pid_;
 };
 
 }  // namespace ebb

@@ -29,23 +29,6 @@ absl::StatusOr<std::vector<MemfdInfo>> InspectAll(const std::vector<UniqueFd>& m
   return infos;
 }
 
-// Whether the process maps all of it from that file, shared and writable.
-bool IsMapped(const std::vector<Vma>& vmas, const RamMapping& mapping, const FileId& file) {
-  const uint64_t start = mapping.hva.value;
-  uint64_t at = start;
-  const uint64_t end = start + PagesToBytes(mapping.pages);
-  for (const Vma& vma : vmas) {
-    if (vma.start.value > at || vma.end.value <= at) continue;
-    if (!vma.shared || !vma.writable || vma.file != file) return false;
-    if (vma.file_offset + (at - vma.start.value) != mapping.file_offset + (at - start)) {
-      return false;
-    }
-    at = std::min(vma.end.value, end);
-    if (at == end) return true;
-  }
-  return false;
-}
-
 absl::Status CheckBlock(const ClaimedRamBlock& block, const std::vector<MemfdInfo>& infos) {
   const uint64_t unaligned = (block.hva | block.bytes | block.file_offset) % kPageBytes;
   if (unaligned != 0 || block.bytes == 0 || block.memfd >= infos.size() ||
@@ -200,9 +183,8 @@ absl::Status CheckProcess(int pid, const VmRam& ram, const ProcessView& view,
                           const HostView& host) {
   for (const RamMapping& mapping : ram.layout.mappings()) {
     if (IsMapped(view.memory_map, mapping, ram.files[mapping.memfd])) continue;
-    return Refused(absl::StrFormat(
-        "process %d does not map guest RAM at %#x (any more); memory unplug is not supported", pid,
-        mapping.hva.value));
+    return Refused(absl::StrFormat("process %d does not map guest RAM at %#x (any more)", pid,
+                                   mapping.hva.value));
   }
   EBB_RETURN_IF_ERROR(CheckNoOtherMapping(view.memory_map, ram));
   // A QEMU always has arguments: without them its command line cannot be seen.

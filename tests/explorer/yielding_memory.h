@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <span>
+#include <vector>
 
 #include "hostd/os/guest_memory.h"
 #include "tests/fakes/fake_guest_memory.h"
@@ -18,6 +19,9 @@ class YieldingMemory : public GuestMemory {
   PageRange FirstRun(PageRange range) const override { return kernel_->FirstRun(range); }
   OsResult Register(PageRange run) override { return kernel_->Register(run); }
   OsResult Unregister(PageRange run) override { return kernel_->Unregister(run); }
+  OsResult FindUnmapped(std::vector<PageRange>* unmapped) override {
+    return kernel_->FindUnmapped(unmapped);
+  }
   OsResult Unprotect(PageIndex page) override;
   OsResult Fill(PageIndex page, const std::byte* content) override;
   OsResult FillZero(PageRange run, uint64_t* filled_pages) override;

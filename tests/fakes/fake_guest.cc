@@ -319,6 +319,14 @@ void FakeGuestMemory::KeepMapped(PageIndex page) {
   At(page).keep_mapped = true;
 }
 
+void FakeGuestMemory::Unplug(PageRange mapping) {
+  MutexLock lock(mutex_);
+  unplugged_.push_back(mapping);
+  for (PageIndex page = mapping.first; page < mapping.end(); page = page + 1) {
+    At(page).registered = At(page).mapped = At(page).write_protected = false;
+  }
+}
+
 void FakeGuestMemory::SetGone() {
   MutexLock lock(mutex_);
   gone_ = true;

@@ -15,7 +15,7 @@ namespace ebb {
 const char* GuestOpName(GuestOp op) {
   constexpr const char* kNames[] = {"Register", "Unregister",   "Unprotect", "Fill",
                                     "FillZero", "WriteProtect", "Wake",      "ZapPtes",
-                                    "ReadPtes", "Read",         "Punch"};
+                                    "ReadPtes", "Read",         "Punch",     "FindUnmapped"};
   return kNames[static_cast<size_t>(op)];
 }
 
@@ -123,6 +123,14 @@ OsResult FakeGuestMemory::Unregister(PageRange run) {
       At(run.first + i).write_protected = false;
     }
     WakePages(run);
+    return OsResult::kDone;
+  });
+}
+
+OsResult FakeGuestMemory::FindUnmapped(std::vector<PageRange>* unmapped) {
+  const PageRange first = FirstRun({{0}, page_count_});
+  return Do(GuestOp::kFindUnmapped, first, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    *unmapped = unplugged_;
     return OsResult::kDone;
   });
 }

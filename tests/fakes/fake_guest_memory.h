@@ -41,6 +41,7 @@ enum class GuestOp {
   kReadPtes,
   kRead,
   kPunch,
+  kFindUnmapped,
 };
 const char* GuestOpName(GuestOp op);
 
@@ -54,6 +55,7 @@ class FakeGuestMemory : public GuestMemory {
   PageRange FirstRun(PageRange range) const override;
   OsResult Register(PageRange run) override;
   OsResult Unregister(PageRange run) override;
+  OsResult FindUnmapped(std::vector<PageRange>* unmapped) override;
   OsResult Unprotect(PageIndex page) override;
   OsResult Fill(PageIndex page, const std::byte* content) override;
   OsResult FillZero(PageRange run, uint64_t* filled_pages) override;
@@ -140,6 +142,8 @@ class FakeGuestMemory : public GuestMemory {
   void AfterNext(GuestOp op, std::function<void()> action);
   // PTEs of the page are not zapped, as those of a page in another CPU's LRU batch.
   void KeepMapped(PageIndex page);
+  // QEMU has unmapped this mapping, and something else lies there.
+  void Unplug(PageRange mapping);
   // QEMU has exited.
   void SetGone();
 
@@ -213,6 +217,7 @@ class FakeGuestMemory : public GuestMemory {
   Actions after_ ABSL_GUARDED_BY(mutex_);
   const PageWords* words_ ABSL_GUARDED_BY(mutex_) = nullptr;
   std::vector<std::string> violations_ ABSL_GUARDED_BY(mutex_);
+  std::vector<PageRange> unplugged_ ABSL_GUARDED_BY(mutex_);
   bool gone_ ABSL_GUARDED_BY(mutex_) = false;
   bool auto_run_ ABSL_GUARDED_BY(mutex_) = true;
 };

@@ -108,6 +108,10 @@ class Guest {
     if (command.what == 'd') {
       madvise(const_cast<std::byte*>(at), PagesToBytes(command.count), MADV_DONTNEED);
     }
+    if (command.what == 'u') {
+      mmap(const_cast<std::byte*>(at), PagesToBytes(command.count), PROT_READ | PROT_WRITE,
+           MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    }
     if (write(socket_, &answer, sizeof answer) != sizeof answer) _exit(1);
   }
 

@@ -41,6 +41,8 @@ class GuestProcess {
   size_t StartRead(uint64_t page) { return Send('r', page, 1, {}); }
   size_t StartWrite(uint64_t page, std::byte value) { return Send('w', page, 1, value); }
   size_t StartDiscard(uint64_t page, uint64_t count) { return Send('d', page, count, {}); }
+  // Unmaps them, and maps other memory there.
+  size_t StartUnplug(uint64_t page, uint64_t count) { return Send('u', page, count, {}); }
   // The thread is done; waits at most `timeout_ms`.
   bool Done(size_t thread, int timeout_ms = kDeadlineMs);
   std::byte ByteRead(size_t thread) { return answers_.at(thread); }

@@ -105,6 +105,12 @@ TEST(MemoryMap, DescribesAMappingAsItIs) {
   EXPECT_TRUE(find(read_only).shared);
   EXPECT_FALSE(find(read_only).writable);
   EXPECT_FALSE(find(own).shared);
+  EXPECT_FALSE(find(shared).is_ram);
+  const UniqueFd ram(memfd_create("memory-backend-memfd", MFD_CLOEXEC));
+  ASSERT_EQ(ftruncate(ram.get(), kPageBytes), 0);
+  void* of_ram = Map(ram.get(), 1, PROT_READ, MAP_SHARED);
+  EXPECT_TRUE(find(of_ram).is_ram);
+  munmap(of_ram, kPageBytes);
   munmap(shared, PagesToBytes(3));
   munmap(read_only, kPageBytes);
   munmap(own, kPageBytes);

@@ -177,6 +177,37 @@ TEST_F(QemuMemoryTest, DiscardIsToldByPageOfItsMapping) {
   EXPECT_TRUE(guest_.Done(thread));
 }
 
+// Unplugged memory is not waited for, needs nothing, and what lies there now is left alone.
+TEST_F(QemuMemoryTest, UnpluggedMappingIsFoundAndOutOfReach) {
+  std::vector<PageRange> unmapped;
+  ASSERT_EQ(memory_->FindUnmapped(&unmapped), OsResult::kDone);
+  EXPECT_TRUE(unmapped.empty());
+  ASSERT_TRUE(guest_.Done(guest_.StartUnplug(8, 4)));
+  ASSERT_EQ(memory_->FindUnmapped(&unmapped), OsResult::kDone);
+  EXPECT_EQ(unmapped, (std::vector<PageRange>{{{8}, 4}}));
+
+  EXPECT_EQ(memory_->Fill({9}, RandomContent(1).data()), OsResult::kNotMapped);
+  EXPECT_EQ(memory_->WriteProtect({{8}, 4}), OsResult::kNotMapped);
+  uint64_t filled = 0;
+  EXPECT_EQ(memory_->FillZero({{8}, 4}, &filled), OsResult::kNotMapped);
+  const size_t thread = guest_.StartRead(9);
+  ASSERT_TRUE(guest_.Done(thread)) << "it is nobody's but the guest's";
+  EXPECT_EQ(guest_.ByteRead(thread), std::byte{0});
+}
+
+// Which is why registration looks for it.
+TEST_F(QemuMemoryTest, WhatLiesThereNowCanBeRegisteredByMistake) {
+  ASSERT_TRUE(guest_.Done(guest_.StartUnplug(8, 4)));
+  ASSERT_EQ(memory_->Register({{8}, 4}), OsResult::kDone);
+  EXPECT_EQ(memory_->Fill({9}, RandomContent(1).data()), OsResult::kDone);
+}
+
+TEST_F(QemuMemoryTest, MapOfAQemuThatHasExitedIsGone) {
+  std::vector<PageRange> unmapped;
+  guest_.Kill();
+  EXPECT_EQ(memory_->FindUnmapped(&unmapped), OsResult::kGone);
+}
+
 TEST_F(QemuMemoryTest, QemuThatHasExitedIsGone) {
   Populate(1, std::byte{1});
   guest_.Kill();

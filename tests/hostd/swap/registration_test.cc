@@ -126,6 +126,54 @@ TEST_F(RegistrationTest, QemuThatIsGoneOrHasUnmappedItCountsAsUnregistered) {
   EXPECT_TRUE(registration_.UnregisterAll());
 }
 
+// ---- Unplugged RAM ------------------------------------------------------------------------------
+
+constexpr PageRange kSecondMapping = {{kChunk + 100}, kChunk + kChunk / 2 - 100};
+
+// Whatever lies there now must not raise messages: they would be answered with what lay there.
+TEST_F(RegistrationTest, WhatLiesWhereRamWasUnpluggedIsNotRegistered) {
+  memory_.Unplug(kSecondMapping);
+  EXPECT_FALSE(registration_.Ensure({{2 * kChunk}, 1}));
+  EXPECT_FALSE(memory_.Look({2 * kChunk}).registered);
+  memory_.ForgetCalls();
+  EXPECT_FALSE(registration_.Ensure({{2 * kChunk}, 1}));
+  EXPECT_TRUE(Registered().empty()) << "it never comes back";
+}
+
+TEST_F(RegistrationTest, UnplugIsSeenHoweverLateItCame) {
+  memory_.AfterNext(GuestOp::kRegister, [&] { memory_.Unplug(kSecondMapping); });
+  EXPECT_FALSE(registration_.Ensure({{2 * kChunk}, 1}));
+  EXPECT_FALSE(memory_.Look({2 * kChunk}).registered);
+}
+
+TEST_F(RegistrationTest, UnpluggedRamDoesNotKeepTheRestUnregistered) {
+  memory_.Unplug(kSecondMapping);
+  EXPECT_FALSE(registration_.EnsureAll());
+  EXPECT_TRUE(memory_.Look({0}).registered);
+  EXPECT_FALSE(memory_.Look({kChunk}).registered) << "its chunk has a part that is gone";
+  EXPECT_FALSE(memory_.Look({kChunk + 100}).registered);
+}
+
+TEST_F(RegistrationTest, NothingStaysRegisteredWhereItCannotBeSeen) {
+  memory_.FailNext(GuestOp::kFindUnmapped, OsResult::kFailed);
+  EXPECT_FALSE(registration_.Ensure({{0}, 1}));
+  EXPECT_FALSE(memory_.Look({0}).registered);
+  EXPECT_TRUE(registration_.Ensure({{0}, 1})) << "it is tried again";
+}
+
+TEST_F(RegistrationTest, MapIsLookedAtOnceForAllThatIsNew) {
+  EXPECT_TRUE(registration_.EnsureAll());
+  EXPECT_TRUE(registration_.EnsureAll());
+  EXPECT_EQ(memory_.Calls(GuestOp::kFindUnmapped).size(), 1u);
+}
+
+TEST_F(RegistrationTest, HalfAChunkDoesNotStayRegistered) {
+  memory_.AfterNext(GuestOp::kRegister,
+                    [&] { memory_.FailNext(GuestOp::kRegister, OsResult::kNotMapped); });
+  EXPECT_FALSE(registration_.Ensure({{kChunk}, 1}));
+  EXPECT_FALSE(memory_.Look({kChunk}).registered);
+}
+
 TEST_F(RegistrationTest, UnregisteredChunkCanBeRegisteredAgain) {
   registration_.EnsureAll();
   registration_.UnregisterAll();
