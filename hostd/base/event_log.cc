@@ -43,6 +43,8 @@ const char* EventKindName(EventKind kind) {
       return "detach_failed";
     case EventKind::kVmDetached:
       return "vm_detached";
+    case EventKind::kRamChanged:
+      return "ram_changed";
     case EventKind::kVmHeld:
       return "vm_held";
     case EventKind::kVmNoLongerHeld:

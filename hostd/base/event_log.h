@@ -18,6 +18,7 @@ enum class EventKind {
   kDetachBegun,
   kDetachFailed,
   kVmDetached,
+  kRamChanged,
   kVmHeld,
   kVmNoLongerHeld,
   // Orders that were accepted.

@@ -341,7 +341,7 @@ std::string ListView(const Json& vms) {
 std::string VmView(const Json& vm) {
   if (TextField(vm, "state") == "detached") {
     const std::string name = TextField(vm, "name");
-    return absl::StrCat(name, ": detached by hand; QEMU (process ", NumberField(vm, "pid"),
+    return absl::StrCat(name, ": detached; QEMU (process ", NumberField(vm, "pid"),
                         ") runs on without Ebb\nTo let it return: ebbctl attach ", name, "\n");
   }
   return absl::StrCat(HeadOf(vm), MemorySection(vm).ToString(), StorageSection(vm).ToString(),

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "hostd/base/clock.h"
 #include "hostd/base/log.h"
 #include "hostd/base/status_macros.h"
 #include "hostd/base/units.h"
@@ -15,6 +16,7 @@
 #include "hostd/os/process.h"
 #include "hostd/os/thread.h"
 #include "hostd/vm/attach_check.h"
+#include "hostd/vm/ram_change.h"
 
 namespace ebb {
 namespace {
@@ -27,10 +29,17 @@ constexpr int64_t kForkNs = 200 * kNsPerMs;
 // is not allowed any more.
 constexpr int kMaxRoundsUnseen = 3;
 
-absl::Status Check(const Vm& vm, const absl::StatusOr<FileUsers>& users) {
+absl::Status Check(const Vm& vm, const absl::StatusOr<FileUsers>& users,
+                   const std::vector<size_t>& unplugged) {
   EBB_RETURN_IF_ERROR(vm.CheckHealthy());
   if (!users.ok()) return users.status();
-  return CheckStillAllowed(vm.pid(), vm.ram(), *users);
+  return CheckStillAllowed(vm.pid(), WithoutMemfds(vm.ram(), unplugged), *users);
+}
+
+// More is unplugged than a moment ago, when its users were looked for.
+bool UnplugsNow(const Vm& vm, const std::vector<size_t>& unplugged) {
+  const absl::StatusOr<FileUsers> users = UsersOf(vm.ram().files);
+  return users.ok() && UnpluggedMemfds(vm.ram(), *users) != unplugged;
 }
 
 bool HasStrangers(const FileUsers& users, const std::vector<std::shared_ptr<Vm>>& vms) {
@@ -43,7 +52,8 @@ bool HasStrangers(const FileUsers& users, const std::vector<std::shared_ptr<Vm>>
 
 }  // namespace
 
-ConditionWatch::ConditionWatch(Registry* registry) : registry_(registry) {
+ConditionWatch::ConditionWatch(Registry* registry)
+    : registry_(registry), hotplug_(registry, HostAvailableBytes) {
   thread_ = std::thread([this] { Run(); });
 }
 
@@ -87,13 +97,21 @@ void ConditionWatch::CheckAll() {
   if (vms.empty()) return;
   const absl::StatusOr<FileUsers> users = LookForUsers(vms);
   for (const auto& vm : vms) {
-    if (vm->state() != Vm::State::kRunning || vm->exited()) continue;
-    const absl::Status found = Check(*vm, users);
-    if (!MustGo(*vm, found) || vm->exited()) continue;
-    LogError("vm %s: can no longer be managed: %s. Bringing all of its memory back", vm->name(),
-             std::string(found.message()));
-    registry_->BeginDetach(*vm, std::string(found.message()));
+    if (vm->state() == Vm::State::kRunning && !vm->exited()) CheckOne(*vm, users);
   }
+}
+
+void ConditionWatch::CheckOne(Vm& vm, const absl::StatusOr<FileUsers>& users) {
+  std::vector<size_t> unplugged;
+  if (users.ok()) unplugged = UnpluggedMemfds(vm.ram(), *users);
+  const absl::Status found = Check(vm, users, unplugged);
+  if (!found.ok() && UnplugsNow(vm, unplugged)) return;
+  const bool must_go = MustGo(vm, found);
+  if (found.ok()) hotplug_.Follow(vm, unplugged, MonotonicNs());
+  if (!must_go || vm.exited()) return;
+  LogError("vm %s: can no longer be managed: %s. Bringing all of its memory back", vm.name(),
+           std::string(found.message()));
+  registry_->BeginDetach(vm, std::string(found.message()));
 }
 
 bool ConditionWatch::MustGo(const Vm& vm, const absl::Status& found) {

@@ -11,13 +11,15 @@
 #include "absl/status/statusor.h"
 #include "hostd/os/process_view.h"
 #include "hostd/os/wake_event.h"
+#include "hostd/vm/hotplug.h"
 #include "hostd/vm/registry.h"
 
 namespace ebb {
 
 // Looks every few seconds whether the attached VMs may still be managed, and detaches those that
-// may not (or cannot be looked at any more): everything is brought back. A thread of its own,
-// because it reads much of /proc: one scan of all processes serves all VMs.
+// may not (or cannot be looked at any more): everything is brought back. Follows what is plugged
+// into them and unplugged. A thread of its own, because it reads much of /proc: one scan of all
+// processes serves all VMs.
 class ConditionWatch {
  public:
   // `registry` must outlive this.
@@ -28,9 +30,11 @@ class ConditionWatch {
   void Run();
   void CheckAll();
   absl::StatusOr<FileUsers> LookForUsers(const std::vector<std::shared_ptr<Vm>>& vms);
+  void CheckOne(Vm& vm, const absl::StatusOr<FileUsers>& users);
   bool MustGo(const Vm& vm, const absl::Status& found);
 
   Registry* const registry_;
+  Hotplug hotplug_;
   WakeEvent stop_event_;
   std::atomic<bool> stopping_{false};
   std::map<std::string, int> rounds_unseen_;  // of each VM that could not be looked at

@@ -30,6 +30,12 @@ std::string LimitText(uint64_t limit_bytes) {
   return absl::StrFormat("a limit of %d MiB", limit_bytes / kMiB);
 }
 
+void SetOrders(const Entitlement::Orders& orders, VmStatus* status) {
+  status->limit_bytes = orders.limit;
+  status->guarantee_bytes = orders.guarantee;
+  status->weight = orders.weight;
+}
+
 std::string BudgetText(uint64_t budget_bytes) {
   return budget_bytes == 0 ? "none" : absl::StrFormat("%d MiB", budget_bytes / kMiB);
 }
@@ -124,6 +130,40 @@ void Registry::BeginDetach(ebb::Vm& vm, const std::string& why) {
       absl::StrFormat("%s gets all of its memory back, and is let go then: %s", vm.name(), why));
 }
 
+void Registry::Reattach(ebb::Vm& vm, const std::string& why) {
+  absl::StatusOr<Away> away = AwayOf(vm);
+  if (!away.ok()) return;  // it has exited
+  away->may_return = true;
+  {
+    // Unless it is being detached by hand.
+    MutexLock lock(mutex_);
+    away_.try_emplace(vm.name(), *std::move(away));
+  }
+  NoteOrder(EventKind::kRamChanged, vm.name(), vm.name() + ": " + why);
+  BeginDetach(vm, why);
+}
+
+absl::StatusOr<Registry::Away> Registry::AwayOf(const ebb::Vm& vm) {
+  absl::StatusOr<UniqueFd> pidfd = OpenPidfd(vm.pid());
+  if (!pidfd.ok()) return absl::FailedPreconditionError(vm.name() + ": its QEMU has just exited");
+  Away away;
+  away.pidfd = *std::move(pidfd);
+  away.status.name = vm.name();
+  away.status.pid = vm.pid();
+  away.status.state = "detached";
+  away.status.ram_bytes = vm.ram_bytes();
+  SetOrders(vm.entitlement().orders(), &away.status);
+  return away;
+}
+
+// It may be on its way out, and is to return with what it may have now.
+void Registry::KeepForReturn(const ebb::Vm& vm) {
+  const Entitlement::Orders orders = vm.entitlement().orders();
+  MutexLock lock(mutex_);
+  const auto away = away_.find(vm.name());
+  if (away != away_.end()) SetOrders(orders, &away->second.status);
+}
+
 void Registry::NoteDetached(const std::string& name) {
   MutexLock lock(mutex_);
   if (away_.count(name) == 0) ++detached_vms_;
@@ -188,7 +228,12 @@ absl::StatusOr<std::shared_ptr<ebb::Vm>> Registry::Find(const std::string& name)
   MutexLock lock(mutex_);
   const auto found = vms_.find(name);
   if (found != vms_.end()) return found->second;
-  if (away_.count(name) != 0) {
+  const auto away = away_.find(name);
+  if (away != away_.end() && away->second.may_return) {
+    return absl::FailedPreconditionError(name +
+                                         " is about to be attached again; try again in a moment");
+  }
+  if (away != away_.end()) {
     return absl::FailedPreconditionError(name + " is detached; to let it return: ebbctl attach " +
                                          name);
   }
@@ -210,6 +255,7 @@ absl::Status Registry::SetLimit(const std::string& name, uint64_t limit_bytes,
   EBB_ASSIGN_OR_RETURN(const auto vm, Find(name));
   const uint64_t before_bytes = vm->entitlement().orders().limit;
   EBB_RETURN_IF_ERROR(vm->entitlement().SetLimit(limit_bytes));
+  KeepForReturn(*vm);
   NoteOrder(EventKind::kLimitChanged, name,
             absl::StrFormat("%s has %s (before: %s), set %s", name, LimitText(limit_bytes),
                             LimitText(before_bytes), By(caller)));
@@ -256,6 +302,7 @@ absl::Status Registry::SetGuarantee(const std::string& name, uint64_t guarantee_
         budget / kMiB, others / kMiB, name, guarantee_bytes / kMiB));
   }
   EBB_RETURN_IF_ERROR(vm->entitlement().SetGuarantee(guarantee_bytes));
+  KeepForReturn(*vm);
   NoteOrder(
       EventKind::kGuaranteeChanged, name,
       absl::StrFormat("%s is guaranteed %d MiB, set %s", name, guarantee_bytes / kMiB, By(caller)));
@@ -265,6 +312,7 @@ absl::Status Registry::SetGuarantee(const std::string& name, uint64_t guarantee_
 absl::Status Registry::SetWeight(const std::string& name, uint64_t weight, const Caller& caller) {
   EBB_ASSIGN_OR_RETURN(const auto vm, Find(name));
   EBB_RETURN_IF_ERROR(vm->entitlement().SetWeight(weight));
+  KeepForReturn(*vm);
   NoteOrder(EventKind::kWeightChanged, name,
             absl::StrFormat("%s has a weight of %d, set %s", name, weight, By(caller)));
   return absl::OkStatus();
@@ -289,22 +337,11 @@ absl::Status Registry::SwapIn(const std::string& name, const Caller& caller) {
 
 absl::Status Registry::Detach(const std::string& name, const Caller& caller) {
   EBB_ASSIGN_OR_RETURN(const auto vm, Find(name));
-  absl::StatusOr<UniqueFd> pidfd = OpenPidfd(vm->pid());
-  if (!pidfd.ok()) return absl::FailedPreconditionError(name + ": its QEMU has just exited");
-  Away away;
-  away.pidfd = *std::move(pidfd);
-  away.status.name = name;
-  away.status.pid = vm->pid();
-  away.status.state = "detached";
-  away.status.ram_bytes = vm->ram_bytes();
-  const Entitlement::Orders orders = vm->entitlement().orders();
-  away.status.limit_bytes = orders.limit;
-  away.status.guarantee_bytes = orders.guarantee;
-  away.status.weight = orders.weight;
+  EBB_ASSIGN_OR_RETURN(Away away, AwayOf(*vm));
   {
     // Before it begins: it may be over soon.
     MutexLock lock(mutex_);
-    away_.try_emplace(name, std::move(away));
+    away_.try_emplace(name, std::move(away)).first->second.may_return = false;
   }
   NoteOrder(EventKind::kDetachAsked, name,
             absl::StrFormat("%s is to be detached, asked for %s; to let it return: ebbctl attach "

@@ -21,7 +21,7 @@ class Registry : public Host {
   Registry(std::string version, int64_t started_ns, uint64_t budget_bytes = 0);
 
   bool Contains(const std::string& name) const;
-  // With the limit it had, if it was detached by hand.
+  // With the limit it had, if it has been here and may return.
   void Add(std::shared_ptr<ebb::Vm> vm);
   void Remove(const std::string& name);
   std::vector<std::shared_ptr<ebb::Vm>> All() const;
@@ -38,7 +38,10 @@ class Registry : public Host {
   // Starts to bring everything back and let go of the VM, because of `why`, unless that is under
   // way.
   void BeginDetach(ebb::Vm& vm, const std::string& why);
-  // Counts it, unless it was by hand.
+  // The same for a VM whose RAM has changed, because of `why`: it may return at once, with the
+  // limit it has.
+  void Reattach(ebb::Vm& vm, const std::string& why);
+  // Counts it, unless it was by hand or to be attached again.
   void NoteDetached(const std::string& name);
   void SetStopping(bool stopping);
   void SetStopRefused(std::string reason);
@@ -64,7 +67,7 @@ class Registry : public Host {
   absl::Status Attach(const std::string& name, const Caller& caller) override;
 
  private:
-  // A VM that was detached by hand, or is about to be.
+  // A VM that was detached by hand or to be attached again, or is about to be.
   struct Away {
     UniqueFd pidfd;
     bool may_return = false;
@@ -74,6 +77,8 @@ class Registry : public Host {
   absl::StatusOr<std::shared_ptr<ebb::Vm>> Find(const std::string& name) const;
   uint64_t Guaranteed(const std::string& but_to) const;
   void NoteOrder(EventKind kind, const std::string& name, const std::string& message);
+  static absl::StatusOr<Away> AwayOf(const ebb::Vm& vm);
+  void KeepForReturn(const ebb::Vm& vm);
   absl::Status LetReturn(const std::string& name);
   enum class HeldChange { kNone, kHeld, kNoLonger };
   HeldChange NoteHeld(const std::string& name, bool held, int64_t now_ns);

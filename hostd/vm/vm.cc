@@ -14,6 +14,7 @@
 #include "hostd/os/process.h"
 #include "hostd/os/thread.h"
 #include "hostd/os/wake_event.h"
+#include "hostd/swap/discard.h"
 
 namespace ebb {
 namespace {
@@ -105,6 +106,16 @@ absl::Status Vm::CheckHealthy() const {
         "the kernel refuses to free its memory: was the RAM memfd sealed against writing?");
   }
   return absl::OkStatus();
+}
+
+void Vm::ForgetUnplugged(size_t memfd) {
+  PageRange range = {{0}, 0};
+  for (const RamMapping& mapping : ram_.layout.mappings()) {
+    range = {range.end(), mapping.pages};
+    if (mapping.memfd != memfd) continue;
+    DiscardPages(memory_.get(), swap_state_, range);
+    memory_->Punch(range);
+  }
 }
 
 uint64_t Vm::bytes_to_bring_back() const {

@@ -61,6 +61,10 @@ class Vm {
   // Something happened to the VM's memory that forbids managing it any further.
   absl::Status CheckHealthy() const;
 
+  // QEMU has unplugged the RAM of this memfd, and nobody but ebbd has it any more: frees what was
+  // stored of it, and its memory. Any thread; as often as one likes.
+  void ForgetUnplugged(size_t memfd);
+
   // Bytes of host memory it would take to bring everything back.
   uint64_t bytes_to_bring_back() const;
 

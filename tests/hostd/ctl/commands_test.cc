@@ -120,7 +120,7 @@ TEST_F(CommandsTest, DetachWaitsUntilEverythingIsBack) {
             "web: detached; all of its memory is back and Ebb leaves it alone\n"
             "To let it return: ebbctl attach web\n");
   EXPECT_EQ(Run({"show", "web"}).out,
-            "web: detached by hand; QEMU (process 4242) runs on without Ebb\n"
+            "web: detached; QEMU (process 4242) runs on without Ebb\n"
             "To let it return: ebbctl attach web\n");
   ExpectContains(Run({"attach", "web"}).out, "web: may return; its library asks within 30 s\n");
 }

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "tests/hostd/os/child_process.h"
+#include "tests/hostd/vm/plugged_qemu.h"
 #include "tests/hostd/vm/running_vm.h"
 
 namespace ebb {
@@ -105,6 +106,30 @@ TEST_F(ConditionWatchTest, VmThatHasExitedIsNotDetached) {
   qemu.Kill();
   LookOnce();
   EXPECT_EQ(vm->state(), Vm::State::kRunning) << "there is nothing left to bring back";
+}
+
+using ConditionWatchHotplugTest = PluggedQemuTest;
+
+TEST_F(ConditionWatchHotplugTest, UnplugIsNoFailure) {
+  const auto qemu = StartQemu({0});
+  const auto vm = Attach(qemu->pid(), 2);
+  const ConditionWatch watch(&registry_);
+  ASSERT_TRUE(WaitUntil([&] { return vm->state() == Vm::State::kDetached; }));
+  EXPECT_EQ(vm->detach_reason(),
+            "32 MiB of memory were unplugged from it; it is attached again with what it has now");
+  EXPECT_TRUE(registry_.CheckMayAttach("web", qemu->pid()).ok());
+}
+
+// As a library would that tells lies, or a QEMU that maps something else over its RAM.
+TEST_F(ConditionWatchHotplugTest, RamThatIsOpenAndNotMappedIsAFailure) {
+  const ChildProcess qemu([this] {
+    mmap(At(0), PagesToBytes(kPages), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+         memfds_[0].get(), 0);
+  });
+  const auto vm = Attach(qemu.pid(), 2);
+  const ConditionWatch watch(&registry_);
+  ASSERT_TRUE(WaitUntil([&] { return vm->state() != Vm::State::kRunning; }));
+  EXPECT_NE(vm->detach_reason().find("does not map guest RAM"), std::string::npos);
 }
 
 TEST_F(ConditionWatchTest, NothingAttachedIsNothingToDo) { LookOnce(); }

@@ -184,6 +184,30 @@ TEST_F(RegistryTest, AttachSaysWhyNot) {
   EXPECT_TRUE(registry_.CheckMayAttach("alpha", getpid()).ok());
 }
 
+TEST_F(RegistryTest, VmWhoseRamHasChangedMayReturnAtOnceWithTheLimitItHas) {
+  Add("alpha");
+  ASSERT_TRUE(registry_.SetLimit("alpha", 64 * kMiB, kCaller).ok());
+  registry_.Reattach(*registry_.All()[0], "it has more");
+  ASSERT_TRUE(registry_.SetLimit("alpha", 96 * kMiB, kCaller).ok()) << "while it is on its way";
+  EXPECT_TRUE(registry_.CheckMayAttach("alpha", getpid()).ok());
+  LetGo(registry_, "alpha");
+  registry_.NoteDetached("alpha");
+  EXPECT_EQ(registry_.Status().detached_vms, 0u) << "nothing is wrong with it";
+  EXPECT_NE(registry_.SwapIn("alpha", kCaller).message().find("about to be attached again"),
+            std::string::npos);
+  Add("alpha");
+  EXPECT_EQ(registry_.Vm("alpha")->limit_bytes, 96 * kMiB);
+}
+
+TEST_F(RegistryTest, VmDetachedByHandStaysAwayAlthoughItsRamHasChanged) {
+  Add("alpha");
+  registry_.Reattach(*registry_.All()[0], "it has more");
+  ASSERT_TRUE(registry_.Detach("alpha", kCaller).ok());
+  EXPECT_FALSE(registry_.CheckMayAttach("alpha", getpid()).ok());
+  registry_.Reattach(*registry_.All()[0], "it has more");
+  EXPECT_FALSE(registry_.CheckMayAttach("alpha", getpid()).ok());
+}
+
 TEST_F(RegistryTest, DetachedVmWhoseQemuExitsIsForgotten) {
   ChildProcess qemu([] {});
   auto running = RunningVm::Start("alpha", 16, 16, qemu.pid());
