@@ -3,7 +3,7 @@
 
 The kernel is the distribution's own cloud kernel: its package is downloaded and unpacked into a
 folder, never installed. The initramfs holds the workload as /init and the few modules that virtio
-disks, balloons and a power button need.
+disks, balloons, memory and a power button need.
 """
 
 import gzip
@@ -17,7 +17,7 @@ from pathlib import Path
 from debian_package import Apt, PackageError, fetch
 
 META_PACKAGE = "linux-image-cloud-amd64"
-MODULES_WANTED = ("virtio_pci", "virtio_blk", "virtio_balloon", "button", "evdev")
+MODULES_WANTED = ("virtio_pci", "virtio_blk", "virtio_balloon", "virtio_mem", "button", "evdev")
 
 
 class GuestKernelError(PackageError):

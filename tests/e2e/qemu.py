@@ -59,7 +59,9 @@ class VmOptions:
     initramfs: Path | None   # None: the kernel wants none
     disks: tuple[Disk, ...]
     guest_parameters: str
+    objects: tuple[str, ...] = ()  # as -object takes them
     devices: tuple[str, ...] = ()  # more of them, as -device takes them
+    pluggable_bytes: int = 0  # how much memory may be plugged into it
     numa_nodes: int = 1      # each with a memfd of its own
     name: str = VM_NAME
     incoming: bool = False   # it waits for the guest of another QEMU
@@ -104,6 +106,7 @@ def _machine(options: VmOptions) -> list[str]:
         *(("-initrd", str(options.initramfs)) if options.initramfs else ()),
         "-append", f"console=ttyS0 quiet panic=-1 {options.guest_parameters}",
         *(word for index, disk in enumerate(options.disks) for word in disk.arguments(index)),
+        *(word for item in options.objects for word in ("-object", item)),
         *(word for device in options.devices for word in ("-device", device)),
         *(("-incoming", "defer") if options.incoming else ())]
 
@@ -112,12 +115,18 @@ def _memory(options: VmOptions) -> list[str]:
     def memfd(node: int) -> list[str]:
         size = f"{options.ram_bytes // options.numa_nodes // MIB}M"
         return ["-object", f"memory-backend-memfd,id=ram{node},size={size},share=on"]
-    size = ["-m", f"{options.ram_bytes // MIB}M"]
+    size = ["-m", f"{options.ram_bytes // MIB}M{_slots(options)}"]
     if options.numa_nodes == 1:
         return ["-machine", "q35,memory-backend=ram0", *size, *memfd(0)]
     return ["-machine", "q35", *size,
             *(word for node in range(options.numa_nodes)
               for word in (*memfd(node), "-numa", f"node,nodeid={node},memdev=ram{node}"))]
+
+
+def _slots(options: VmOptions) -> str:
+    if options.pluggable_bytes == 0:
+        return ""
+    return f",slots=4,maxmem={(options.ram_bytes + options.pluggable_bytes) // MIB}M"
 
 
 def _load_library(options: VmOptions, qmp: Path) -> tuple[list[str], dict[str, str]]:
