@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <string>
+#include <string_view>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
@@ -43,6 +44,29 @@ bool Overlap(const ClaimedRamBlock& a, const ClaimedRamBlock& b) {
   return a.hva < b.hva + b.bytes && b.hva < a.hva + a.bytes;
 }
 
+// CPR by descriptors (cpr-transfer, cpr-exec): the other QEMU maps the same memfds. QEMU refuses it
+// itself unless all of its RAM is in such files, and this is the option for that. It shows in their
+// names, too, where it came from a configuration file.
+constexpr char kSharesAllRam[] =
+    "it can hand its memory over to another QEMU (aux-ram-share=on, for CPR), which would see "
+    "zeros";
+
+bool IsForCpr(const std::string& argument) {
+  constexpr std::string_view kOption = "aux-ram-share";
+  for (size_t at = 0; (at = argument.find(kOption, at)) != std::string::npos;) {
+    at += kOption.size();
+    if (argument.compare(at, 4, "=off") != 0) return true;
+  }
+  return false;
+}
+
+absl::Status CheckCommandLine(const std::vector<std::string>& arguments) {
+  // A QEMU always has arguments: without them its command line cannot be seen.
+  if (arguments.empty()) return absl::UnavailableError("its command line is empty");
+  if (std::any_of(arguments.begin(), arguments.end(), IsForCpr)) return Refused(kSharesAllRam);
+  return absl::OkStatus();
+}
+
 absl::Status CheckOpenFiles(const std::vector<std::string>& open_files) {
   struct Device {
     const char* prefix;
@@ -57,6 +81,9 @@ absl::Status CheckOpenFiles(const std::vector<std::string>& open_files) {
       {"/dev/vhost-scsi", "vhost-scsi writes to its memory unseen"},
       {"/dev/udmabuf", "virtio-gpu blob resources (udmabuf) pin its memory"},
       {"/dev/sev", "its memory is encrypted (SEV)"},
+      {"/memfd:pc.rom", kSharesAllRam},
+      {"/memfd:pc.bios", kSharesAllRam},
+      {"/memfd:/rom@", kSharesAllRam},
       {"anon_inode:[kvm-gmem]", "its memory is private to the guest (SEV-SNP, TDX)"},
   };
   for (const std::string& file : open_files) {
@@ -187,8 +214,7 @@ absl::Status CheckProcess(int pid, const VmRam& ram, const ProcessView& view,
                                    mapping.hva.value));
   }
   EBB_RETURN_IF_ERROR(CheckNoOtherMapping(view.memory_map, ram));
-  // A QEMU always has arguments: without them its command line cannot be seen.
-  if (view.command_line.empty()) return absl::UnavailableError("its command line is empty");
+  EBB_RETURN_IF_ERROR(CheckCommandLine(view.command_line));
   EBB_RETURN_IF_ERROR(CheckPinned(view));
   EBB_RETURN_IF_ERROR(CheckOpenFiles(view.open_files));
   if (view.nested_guests) {

@@ -400,18 +400,36 @@ class ProcessViewTest : public StillAllowedTest {
 };
 
 TEST_F(ProcessViewTest, EveryDeviceThatReachesGuestRamUnseenIsNamed) {
-  for (const char* device : {"/dev/vfio/12", "/dev/vfio/devices/vfio0", "/dev/iommu",
-                             "/dev/vhost-vdpa-0", "/dev/vhost-scsi", "/dev/udmabuf",
-                             "/dev/infiniband/uverbs0", "/dev/sev", "anon_inode:[kvm-gmem]"}) {
+  for (const char* device :
+       {"/dev/vfio/12", "/dev/vfio/devices/vfio0", "/dev/iommu", "/dev/vhost-vdpa-0",
+        "/dev/vhost-scsi", "/dev/udmabuf", "/dev/infiniband/uverbs0", "/dev/sev",
+        "anon_inode:[kvm-gmem]", "/memfd:/rom@etc/acpi/tables (deleted)", "/memfd:pc.rom (deleted)",
+        "/memfd:pc.bios (deleted)"}) {
     view_.open_files.push_back(device);
     ExpectRefusal(Found(), std::string("(open: ") + device + ")");
     view_.open_files.pop_back();
   }
 }
 
+// It could hand its memory to another QEMU behind our back (CPR).
+TEST_F(ProcessViewTest, QemuThatSharesAllOfItsRamIsRefused) {
+  const std::vector<std::string> usual = view_.command_line;
+  for (const char* machine :
+       {"q35,aux-ram-share=on", "aux-ram-share=true,q35", "q35,aux-ram-share=off,aux-ram-share=on",
+        "q35,aux-ram-share", R"({"type": "q35", "aux-ram-share": true})"}) {
+    view_.command_line = usual;
+    view_.command_line.push_back(machine);
+    ExpectRefusal(Found(), "another QEMU (aux-ram-share=on");
+  }
+  view_.command_line = usual;
+  view_.command_line.push_back("q35,aux-ram-share=off,smm=off");
+  EXPECT_TRUE(Found().ok()) << Found();
+}
+
 TEST_F(ProcessViewTest, DevicesThatAreSafeAreAllowed) {
-  for (const char* device : {"/dev/kvm", "/dev/vhost-net", "/dev/vhost-vsock", "/dev/net/tun",
-                             "/dev/userfaultfd", "anon_inode:[userfaultfd]", "socket:[4711]"}) {
+  for (const char* device :
+       {"/dev/kvm", "/dev/vhost-net", "/dev/vhost-vsock", "/dev/net/tun", "/dev/userfaultfd",
+        "anon_inode:[userfaultfd]", "socket:[4711]", "/memfd:memory-backend-memfd (deleted)"}) {
     view_.open_files.push_back(device);
   }
   EXPECT_TRUE(Found().ok()) << Found();
