@@ -20,6 +20,7 @@
 #include "hostd/control/control_server.h"
 #include "hostd/os/kernel_probe.h"
 #include "hostd/os/listen_socket.h"
+#include "hostd/os/open_guard.h"
 #include "hostd/os/thread.h"
 #include "hostd/peers/qemu/handover.h"
 #include "hostd/vm/budget_watch.h"
@@ -128,6 +129,16 @@ absl::Status Run(const Options& options) {
                     std::string(protection.message()));
   }
 
+  const absl::StatusOr<std::unique_ptr<ebb::OpenGuard>> open_guard = ebb::OpenGuard::Start();
+  if (!open_guard.ok()) {
+    ebb::LogWarning(
+        "the memory of VMs is not kept from being opened by other processes (%s): detach a VM "
+        "before "
+        "a QEMU on this host is to take its memory over (x-ignore-shared), or its guest reads "
+        "zeros",
+        std::string(open_guard.status().message()));
+  }
+
   std::error_code error;
   ebb::MayWait("for the runtime folder");
   std::filesystem::create_directories(options.runtime_dir, error);
@@ -137,7 +148,8 @@ absl::Status Run(const Options& options) {
   ebb::Registry registry(EBB_VERSION, started_ns, options.budget_bytes);
   const std::string group = options.handover_group.value_or(ebb::GroupExists("kvm") ? "kvm" : "");
   EBB_ASSIGN_OR_RETURN(std::unique_ptr<ebb::Handover> handover,
-                       ebb::Handover::Listen({options.runtime_dir + "/handover.sock", group},
+                       ebb::Handover::Listen({options.runtime_dir + "/handover.sock", group,
+                                              open_guard.ok() ? open_guard->get() : nullptr},
                                              std::move(device), &registry));
   running_handover = handover.get();
   struct sigaction stop = {};

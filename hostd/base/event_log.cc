@@ -49,6 +49,8 @@ const char* EventKindName(EventKind kind) {
       return "vm_held";
     case EventKind::kVmNoLongerHeld:
       return "vm_no_longer_held";
+    case EventKind::kOpenRefused:
+      return "open_refused";
     case EventKind::kLimitChanged:
       return "limit_changed";
     case EventKind::kGuaranteeChanged:

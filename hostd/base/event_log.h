@@ -21,6 +21,7 @@ enum class EventKind {
   kRamChanged,
   kVmHeld,
   kVmNoLongerHeld,
+  kOpenRefused,
   // Orders that were accepted.
   kLimitChanged,
   kGuaranteeChanged,

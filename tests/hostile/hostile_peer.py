@@ -11,6 +11,7 @@ import struct
 import sys
 import time
 
+from foreign_memory import take_ram
 from handover_peer import HEADER, HELLO, MAGIC, MIB, PAGE, VERSION, Connection, Hello, Ram
 from qmp_peer import QmpPeer
 
@@ -194,14 +195,9 @@ def overlap(path: str) -> None:
 
 def foreign_ram(path: str, victim: str) -> None:
     """Guest RAM of another VM."""
-    for file in os.listdir(f"/proc/{victim}/fd"):
-        link = f"/proc/{victim}/fd/{file}"
-        if os.readlink(link).startswith("/memfd:memory-backend-memfd"):
-            memfd = os.open(link, os.O_RDWR)
-            break
     connection = Connection(path)
     once(path, "thief", Hello("thief", [(0x7F0000000000, PAGE, 0, 0)]),
-         [connection.userfaultfd, memfd], connection)
+         [connection.userfaultfd, take_ram(int(victim))], connection)
 
 
 def huge(path: str) -> None:

@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """foreign_mapping_test.py BUILD: another process maps the memory of a swapped VM. It would read
-zeros, so ebbd brings everything back and lets the VM go, with every byte right."""
+zeros, so it may not open it, and if it has it otherwise ebbd brings everything back and lets the VM
+go, with every byte right."""
 
 import mmap
 import os
 import sys
 from pathlib import Path
 
+from foreign_memory import ram_file, take_ram
 from host import CommandFailed, Host
 from synthetic_vm import Settings, SyntheticVm
 from tap import Tap, skip_all
@@ -22,14 +24,19 @@ FOUND_S = 30
 
 
 def map_memory_of(vm: SyntheticVm) -> mmap.mmap:
-    for file in Path(f"/proc/{vm.pid}/fd").iterdir():
-        if os.readlink(file).startswith("/memfd:memory-backend-memfd"):
-            fd = os.open(file, os.O_RDWR)
-            try:
-                return mmap.mmap(fd, RAM_MIB << 20, mmap.MAP_SHARED, mmap.PROT_READ)
-            finally:
-                os.close(fd)
-    raise Late(f"{vm.name} has no guest RAM")
+    fd = take_ram(vm.pid)
+    try:
+        return mmap.mmap(fd, RAM_MIB << 20, mmap.MAP_SHARED, mmap.PROT_READ)
+    finally:
+        os.close(fd)
+
+
+def may_open(vm: SyntheticVm) -> bool:
+    try:
+        os.close(os.open(ram_file(vm.pid), os.O_RDONLY))
+    except PermissionError:
+        return False
+    return True
 
 
 def run(tap: Tap, host: Host) -> None:
@@ -38,6 +45,9 @@ def run(tap: Tap, host: Host) -> None:
     host.ebbctl("limit", vm.name, f"{LIMIT_MIB}M")
     vm.hammer()
     wait_until(lambda: host.show(vm)["pages_swapped_out"] >= CHURN_PAGES, CHURN_S, "swapping")
+    tap.check(not may_open(vm), "another process may not open its memory")
+    wait_until(lambda: f"process {os.getpid()} (python" in host.ebbd.log.read_text(), FOUND_S,
+               "ebbd's log says who tried")
     with map_memory_of(vm):
         wait_until(lambda: not host.is_attached(vm), FOUND_S, "ebbd lets the VM go")
         tap.check("all of its memory is back" in host.ebbd.log.read_text(), "everything came back")
@@ -51,6 +61,7 @@ def run(tap: Tap, host: Host) -> None:
         # It tries again, and is told why not.
         wait_until(lambda: "refused: process" in vm.log.read_text(), FOUND_S, "a refusal")
         tap.check(True, "as long as the memory is mapped the VM is refused")
+        tap.check(may_open(vm), "a VM that was let go may be opened")
 
 
 def main() -> int:

@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from foreign_memory import take_ram
 from host import CommandFailed, Host
 from synthetic_vm import Settings, SyntheticVm
 from tap import Tap, skip_all
@@ -23,15 +24,8 @@ FOUND_S = 30
 
 @dataclass(frozen=True)
 class Violation:
-    order: str   # of the VM; nothing: this process opens its memory
+    order: str   # of the VM; nothing: this process has its memory open
     reason: str  # a part of what ebbd has to say
-
-
-def memory_of(vm: SyntheticVm) -> Path:
-    for file in Path(f"/proc/{vm.pid}/fd").iterdir():
-        if os.readlink(file).startswith("/memfd:memory-backend-memfd"):
-            return file
-    raise Late(f"{vm.name} has no guest RAM")
 
 
 def violations(device: Path) -> dict[str, Violation]:
@@ -74,7 +68,7 @@ def run(tap: Tap, host: Host, device: Path) -> None:
     for vm in vms:
         churn(host, vm)
     tap.note(f"swapped out: {[host.show(vm)['swapped_bytes'] >> 12 for vm in vms]} pages")
-    held = [os.open(memory_of(vm), os.O_RDONLY) for vm in vms if not cases[vm.name].order]
+    held = [take_ram(vm.pid) for vm in vms if not cases[vm.name].order]
     for vm in vms:
         if cases[vm.name].order:
             tap.check("error" not in vm.order(cases[vm.name].order), f"{vm.name}: done")

@@ -20,7 +20,7 @@ namespace ebb {
 namespace {
 
 // What one VM takes of ebbd's file limit, with the most RAM blocks a hello may have.
-constexpr uint64_t kFilesPerSession = 32;
+constexpr uint64_t kFilesPerSession = 48;
 constexpr uint64_t kFilesForEbbd = 128;
 // Connections that have not said hello yet; the oldest goes when there are more.
 constexpr size_t kMaxUnattached = 32;
@@ -47,14 +47,17 @@ absl::StatusOr<std::unique_ptr<Handover>> Handover::Listen(const Options& option
   EBB_ASSIGN_OR_RETURN(ListenSocket listener,
                        ListenSocket::Create(options.socket_path, SocketType::kSeqPacket, mode,
                                             options.socket_group));
-  return std::unique_ptr<Handover>(
-      new Handover(std::move(listener), std::move(userfaultfd_device), registry));
+  return std::unique_ptr<Handover>(new Handover(std::move(listener), std::move(userfaultfd_device),
+                                                options.open_guard, registry));
 }
 
-Handover::Handover(ListenSocket listener, UniqueFd userfaultfd_device, Registry* registry)
+Handover::Handover(ListenSocket listener, UniqueFd userfaultfd_device, OpenGuard* open_guard,
+                   Registry* registry)
     : listener_(std::move(listener)),
       userfaultfd_device_(std::move(userfaultfd_device)),
+      open_guard_(open_guard),
       registry_(registry),
+      open_reports_(registry),
       max_vms_((FileLimit() - std::min(FileLimit(), kFilesForEbbd)) / kFilesPerSession) {}
 
 bool Handover::RunOnce() {
@@ -63,6 +66,7 @@ bool Handover::RunOnce() {
   EndSessions();
   registry_->ForgetExited();
   registry_->LookForHeld(MonotonicNs());
+  if (open_guard_ != nullptr) open_reports_.Say(open_guard_->TakeRefusals(), MonotonicNs());
   if (stopping_ && registry_->All().empty()) return false;
 
   const bool may_accept = MayAccept(MonotonicNs());
@@ -229,7 +233,7 @@ absl::Status Handover::Attach(QemuSession& session) {
   if (!conduct_.MayBeChecked(pid, MonotonicNs())) {
     return absl::UnavailableError("it asks too often; once a second is enough");
   }
-  EBB_RETURN_IF_ERROR(session.Attach(&wake_));
+  EBB_RETURN_IF_ERROR(session.Attach(&wake_, open_guard_));
   return session.SendAccept();
 }
 
@@ -305,6 +309,7 @@ void Handover::FinishDetached(QemuSession& session) {
           EventKind::kVmDetached, session.vm_name(),
           absl::StrFormat("%s has all of its memory back and runs on without Ebb: %s",
                           session.vm_name(), session.vm()->detach_reason()));
+      session.LetOpen();
       session.SendRelease();
       session.Finish();
       return;

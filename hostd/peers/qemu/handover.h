@@ -12,9 +12,11 @@
 #include "hostd/base/unique_fd.h"
 #include "hostd/os/closer.h"
 #include "hostd/os/listen_socket.h"
+#include "hostd/os/open_guard.h"
 #include "hostd/os/wake_event.h"
 #include "hostd/peers/qemu/peer_conduct.h"
 #include "hostd/peers/qemu/qemu_session.h"
+#include "hostd/vm/open_reports.h"
 #include "hostd/vm/registry.h"
 
 namespace ebb {
@@ -26,7 +28,8 @@ class Handover {
  public:
   struct Options {
     std::string socket_path;
-    std::string socket_group;  // who may connect besides root; empty: nobody
+    std::string socket_group;         // who may connect besides root; empty: nobody
+    OpenGuard* open_guard = nullptr;  // of the VMs' memory; none where the kernel has none
   };
   static absl::StatusOr<std::unique_ptr<Handover>> Listen(const Options& options,
                                                           UniqueFd userfaultfd_device,
@@ -43,7 +46,8 @@ class Handover {
   }
 
  private:
-  Handover(ListenSocket listener, UniqueFd userfaultfd_device, Registry* registry);
+  Handover(ListenSocket listener, UniqueFd userfaultfd_device, OpenGuard* open_guard,
+           Registry* registry);
 
   bool MayAccept(int64_t now_ns);
   void Accept();
@@ -63,7 +67,9 @@ class Handover {
 
   ListenSocket listener_;
   UniqueFd userfaultfd_device_;
+  OpenGuard* const open_guard_;
   Registry* registry_;
+  OpenReports open_reports_;
   WakeEvent wake_;
   std::atomic<bool> stop_requested_{false};
   bool stopping_ = false;

@@ -190,7 +190,7 @@ void QemuSession::OnQmpReadable() {
   }
 }
 
-absl::Status QemuSession::Attach(WakeEvent* peers_wake) {
+absl::Status QemuSession::Attach(WakeEvent* peers_wake, OpenGuard* open_guard) {
   if ((hello_.flags & wire::kHelloCarriesState) != 0) {
     return absl::FailedPreconditionError(
         "it was attached to an ebbd that was killed, and this version of ebbd cannot take it over: "
@@ -215,6 +215,7 @@ absl::Status QemuSession::Attach(WakeEvent* peers_wake) {
   EBB_ASSIGN_OR_RETURN(handles.pidfd, OpenPidfd(peer_.pid));
 
   EBB_ASSIGN_OR_RETURN(parts.ram, CheckRam(peer_.pid, BlocksOf(hello_), handles.memfds));
+  EBB_RETURN_IF_ERROR(ForbidOpening(handles.memfds, parts.ram, open_guard));
   EBB_RETURN_IF_ERROR(CheckRoomFor(parts.ram.layout.pages()));
   EBB_ASSIGN_OR_RETURN(parts.memory, QemuMemory::Open(std::move(handles), parts.ram.layout));
 
@@ -227,6 +228,22 @@ absl::Status QemuSession::Attach(WakeEvent* peers_wake) {
   barrier_ = qmp;
   if (qmp != nullptr) qmp->SetCompletedCallback([vm = vm_.get()] { vm->BarrierCompleted(); });
   return absl::OkStatus();
+}
+
+// Only now, so that a VM that is refused, and asks again and again, is not in anybody's way.
+absl::Status QemuSession::ForbidOpening(const std::vector<UniqueFd>& memfds, const VmRam& ram,
+                                        OpenGuard* guard) {
+  if (guard == nullptr) return absl::OkStatus();
+  absl::StatusOr<OpenGuard::Ban> ban = guard->Forbid(memfds);
+  if (!ban.ok()) {
+    return absl::UnavailableError(
+        absl::StrFormat("the kernel does not keep others from opening guest RAM (%s)",
+                        std::string(ban.status().message())));
+  }
+  ban_ = *std::move(ban);
+  // Who came in between was not seen yet.
+  EBB_ASSIGN_OR_RETURN(const FileUsers users, UsersOf(ram.files));
+  return CheckStillAllowed(peer_.pid, ram, users);
 }
 
 std::string QemuSession::QmpPath() const { return Text(hello_.qmp_path, "QMP path").value_or(""); }

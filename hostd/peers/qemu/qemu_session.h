@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "hostd/base/unique_fd.h"
+#include "hostd/os/open_guard.h"
 #include "hostd/os/unix_socket.h"
 #include "hostd/os/wake_event.h"
 #include "hostd/peers/qemu/incoming_migration.h"
@@ -45,8 +46,11 @@ class QemuSession {
   IncomingMigration* incoming() const { return incoming_.get(); }
   void ForgetIncomingMigration() { incoming_.reset(); }
 
-  // Checks the hello against what the process really is and starts the VM.
-  absl::Status Attach(WakeEvent* peers_wake);
+  // Checks the hello against what the process really is and starts the VM. From then on its memory
+  // cannot be opened, if there is a guard, until LetOpen or the session's end.
+  absl::Status Attach(WakeEvent* peers_wake, OpenGuard* open_guard);
+  // Call it when the VM has all of its memory back.
+  void LetOpen() { ban_.Lift(); }
 
   const PeerCredentials& peer() const { return peer_; }
   const std::string& vm_name() const { return vm_name_; }
@@ -75,6 +79,8 @@ class QemuSession {
   static constexpr int64_t kHelloTimeoutNs = 5 * kNsPerS;
 
   absl::Status CheckHello(const wire::Hello& hello, size_t fds);
+  absl::Status ForbidOpening(const std::vector<UniqueFd>& memfds, const VmRam& ram,
+                             OpenGuard* guard);
   // Empty: it has none.
   std::string QmpPath() const;
   std::unique_ptr<QmpBarrier> MakeBarrier(WakeEvent* peers_wake) const;
@@ -92,6 +98,7 @@ class QemuSession {
   std::string vm_name_;
 
   std::unique_ptr<IncomingMigration> incoming_;
+  OpenGuard::Ban ban_;
   UniqueFd pidfd_;
   std::shared_ptr<Vm> vm_;
   QmpBarrier* barrier_ = nullptr;  // owned by vm_; null in grace-time mode

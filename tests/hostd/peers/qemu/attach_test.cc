@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The whole hand-over with a process that plays QEMU and its library. Needs root and
 // /dev/userfaultfd.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -11,6 +12,7 @@
 
 #include "hostd/base/clock.h"
 #include "hostd/os/kernel_probe.h"
+#include "hostd/os/open_guard.h"
 #include "hostd/peers/qemu/handover.h"
 #include "tests/hostd/os/temporary_folder.h"
 #include "tests/hostd/peers/qemu/hello.h"
@@ -31,7 +33,11 @@ class AttachTest : public testing::Test {
     uffd_ = guest_.TakeUserfaultfd();
     auto device = OpenUserfaultfdDevice();
     ASSERT_TRUE(device.ok()) << device.status();
-    auto handover = Handover::Listen({path_, ""}, *std::move(device), &registry_);
+    auto open_guard = OpenGuard::Start();
+    ASSERT_TRUE(open_guard.ok()) << open_guard.status();
+    open_guard_ = *std::move(open_guard);
+    auto handover =
+        Handover::Listen({path_, "", open_guard_.get()}, *std::move(device), &registry_);
     ASSERT_TRUE(handover.ok()) << handover.status();
     handover_ = *std::move(handover);
     library_ = guest_.Connect(path_);
@@ -59,6 +65,12 @@ class AttachTest : public testing::Test {
     EXPECT_EQ(registry_.Status().vms, 0u);
   }
 
+  // As another QEMU with mem-path=/proc/PID/fd/N does.
+  bool RamCanBeOpened() const {
+    const std::string path = "/proc/self/fd/" + std::to_string(guest_.memfd());
+    return UniqueFd(open(path.c_str(), O_RDWR | O_CLOEXEC)).valid();
+  }
+
   void ExpectEvents(const std::vector<EventKind>& kinds) {
     std::vector<EventKind> found;
     for (const Event& event : registry_.EventsAfter(0).events) {
@@ -75,6 +87,7 @@ class AttachTest : public testing::Test {
   TemporaryFolder folder_;
   const std::string path_ = folder_.File("qemu.sock");
   Registry registry_{"test", MonotonicNs()};
+  std::unique_ptr<OpenGuard> open_guard_;
   std::unique_ptr<Handover> handover_;
   UniqueFd library_;
   wire::Hello hello_;
@@ -139,6 +152,24 @@ TEST_F(AttachTest, CleanStopReleasesTheLibraryAndEnds) {
   ExpectEvents({EventKind::kVmAttached, EventKind::kStopRequested, EventKind::kDetachBegun,
                 EventKind::kVmDetached});
   EXPECT_NE(registry_.EventsAfter(3).events[0].message.find("ebbd is stopping"), std::string::npos);
+}
+
+TEST_F(AttachTest, MemoryOfAnAttachedVmCannotBeOpenedUntilItIsLetGo) {
+  EXPECT_TRUE(RamCanBeOpened());
+  ASSERT_EQ(Attach(hello_).type, wire::MessageType::kAccept);
+  EXPECT_FALSE(RamCanBeOpened());
+  EXPECT_TRUE(RunUntil([this] { return registry_.EventsAfter(1).events.size() == 1; }));
+  ExpectEvents({EventKind::kVmAttached, EventKind::kOpenRefused});
+  ASSERT_TRUE(registry_.Detach("vm1", {}).ok());
+  // Who is told that it is detached may open it.
+  EXPECT_TRUE(RunUntil([this] { return registry_.Status().vms == 0; }));
+  EXPECT_TRUE(RamCanBeOpened());
+}
+
+TEST_F(AttachTest, MemoryOfAVmThatIsRefusedCanBeOpened) {
+  hello_.ram_blocks[1].hva += 64 * kMiB;
+  ExpectRefused(hello_, "does not map");
+  EXPECT_TRUE(RamCanBeOpened());
 }
 
 TEST_F(AttachTest, NewVmIsRefusedWhileStopping) {
