@@ -67,6 +67,17 @@ absl::Status CheckCommandLine(const std::vector<std::string>& arguments) {
   return absl::OkStatus();
 }
 
+// Whether its seccomp sandbox keeps it from executing programs.
+bool SandboxDeniesExec(const std::vector<std::string>& command_line) {
+  for (size_t i = 0; i + 1 < command_line.size(); ++i) {
+    if (command_line[i] != "-sandbox" && command_line[i] != "--sandbox") continue;
+    const std::string& sandbox = command_line[i + 1];
+    const bool on = absl::StartsWith(sandbox, "on,") || absl::StrContains(sandbox, "enable=on");
+    if (on && absl::StrContains(sandbox, "spawn=deny")) return true;
+  }
+  return false;
+}
+
 absl::Status CheckOpenFiles(const std::vector<std::string>& open_files) {
   struct Device {
     const char* prefix;
@@ -204,6 +215,21 @@ absl::StatusOr<VmRam> CheckRam(int pid, const std::vector<ClaimedRamBlock>& bloc
   EBB_RETURN_IF_ERROR(CheckNobodyElse(pid, ram, users.holders, "has open"));
   EBB_RETURN_IF_ERROR(CheckStillAllowed(pid, ram, users));
   return ram;
+}
+
+absl::Status CheckCannotExec(uint32_t qemu_version, const std::vector<std::string>& command_line) {
+  // From 10.2 on there is cpr-exec, which QEMU does not refuse as it does cpr-transfer.
+  constexpr uint32_t kHasCprExec = 10 << 16 | 2 << 8;
+  if (qemu_version != 0 && qemu_version < kHasCprExec) return absl::OkStatus();
+  if (SandboxDeniesExec(command_line)) return absl::OkStatus();
+  const std::string which = qemu_version == 0 ? "a QEMU of unknown version"
+                                              : absl::StrFormat("QEMU %d.%d", qemu_version >> 16,
+                                                                qemu_version >> 8 & 0xff);
+  return Refused(
+      absl::StrFormat("%s can hand its memory over to a program that it executes (cpr-exec), which "
+                      "would see zeros; "
+                      "start it with -sandbox on,spawn=deny",
+                      which));
 }
 
 absl::Status CheckProcess(int pid, const VmRam& ram, const ProcessView& view,

@@ -42,7 +42,11 @@ absl::StatusOr<VmRam> CheckRam(int pid, const std::vector<ClaimedRamBlock>& bloc
 // UsersOf the RAM of this VM, and maybe of others.
 absl::Status CheckStillAllowed(int pid, const VmRam& ram, const FileUsers& users);
 
-// Parts of the two, pure.
+// At attach, too: whether that QEMU (major << 16 | minor << 8 | micro, 0: not known) could execute
+// another that takes its memory over. Pure.
+absl::Status CheckCannotExec(uint32_t qemu_version, const std::vector<std::string>& command_line);
+
+// Parts of the first two, pure.
 absl::StatusOr<RamLayout> LayOutRam(const std::vector<ClaimedRamBlock>& blocks,
                                     const std::vector<MemfdInfo>& memfds);
 absl::Status CheckProcess(int pid, const VmRam& ram, const ProcessView& view, const HostView& host);

@@ -15,6 +15,7 @@ MIB = 1 << 20
 
 MAGIC = 0x51424245
 VERSION = 1
+QEMU_VERSION = 7 << 16 | 2 << 8
 OFFER, HELLO, ACCEPT, REFUSE, RELEASE = range(1, 6)
 MAX_BLOCKS = 16
 HEADER = struct.Struct("<IHHII")
@@ -60,8 +61,8 @@ class Hello:
         blocks = b"".join(BLOCK.pack(hva, size, offset, 0, PAGE, fd)
                           for hva, size, offset, fd in self.blocks)
         return (HEADER.pack(self.magic, self.version, HELLO, HELLO_BYTES, 0)
-                + FIXED.pack(os.getpid(), self.flags, len(self.blocks), self.memfds, 0, 0,
-                             self.name.encode(), self.qmp.encode())
+                + FIXED.pack(os.getpid(), self.flags, len(self.blocks), self.memfds, QEMU_VERSION,
+                             0, self.name.encode(), self.qmp.encode())
                 + blocks.ljust(MAX_BLOCKS * BLOCK.size, b"\0"))
 
 

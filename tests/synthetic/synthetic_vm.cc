@@ -32,6 +32,14 @@
 #include "tests/synthetic/vcpu.h"
 #include "tests/synthetic/violation.h"
 
+// As QEMU exports it, with the head of a VersionInfo: the version is what ebbd knows it by.
+extern "C" const void* qmp_query_version(void** error);
+const void* qmp_query_version(void**) {
+  static constexpr int64_t kVersion[] = {7, 2, 0};
+  static constexpr const void* kVersionInfo[] = {&kVersion};
+  return kVersionInfo;
+}
+
 namespace ebb::synthetic {
 namespace {
 

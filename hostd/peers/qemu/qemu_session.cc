@@ -196,6 +196,8 @@ absl::Status QemuSession::Attach(WakeEvent* peers_wake, OpenGuard* open_guard) {
         "it was attached to an ebbd that was killed, and this version of ebbd cannot take it over: "
         "what was swapped out is gone. Destroy the VM and start it again");
   }
+  EBB_ASSIGN_OR_RETURN(const std::vector<std::string> command_line, CommandLine(peer_.pid));
+  EBB_RETURN_IF_ERROR(CheckCannotExec(hello_.qemu_version, command_line));
   EBB_RETURN_IF_ERROR(CheckIsUserfaultfd(hello_fds_.front().get()));
   for (size_t i = 1; i < hello_fds_.size(); ++i) {
     EBB_RETURN_IF_ERROR(InspectMemfd(hello_fds_[i].get()).status());

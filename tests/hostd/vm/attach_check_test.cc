@@ -426,6 +426,29 @@ TEST_F(ProcessViewTest, QemuThatSharesAllOfItsRamIsRefused) {
   EXPECT_TRUE(Found().ok()) << Found();
 }
 
+// cpr-exec came with 10.2.
+TEST(CannotExec, QemuThatKnowsCprExecNeedsASandboxThatForbidsIt) {
+  constexpr uint32_t k10_1 = 10 << 16 | 1 << 8 | 5;
+  constexpr uint32_t k10_2 = 10 << 16 | 2 << 8;
+  EXPECT_TRUE(CheckCannotExec(k10_1, {"qemu"}).ok());
+  for (const uint32_t version : {k10_2, uint32_t{11 << 16}, uint32_t{0}}) {
+    EXPECT_TRUE(CheckCannotExec(version, {"qemu", "-sandbox", "on,spawn=deny"}).ok());
+    EXPECT_TRUE(CheckCannotExec(version, {"--sandbox", "enable=on,obsolete=deny,spawn=deny"}).ok());
+    for (const std::vector<std::string>& arguments : {std::vector<std::string>{"qemu"},
+                                                      {"qemu", "-sandbox"},
+                                                      {"qemu", "-sandbox", "on"},
+                                                      {"qemu", "-sandbox", "off,spawn=deny"},
+                                                      {"qemu", "-sandbox", "on,spawn=allow"},
+                                                      {"qemu", "-name", "on,spawn=deny"}}) {
+      const absl::Status status = CheckCannotExec(version, arguments);
+      EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+      EXPECT_TRUE(absl::StrContains(status.message(), "-sandbox on,spawn=deny")) << status;
+    }
+  }
+  EXPECT_TRUE(absl::StrContains(CheckCannotExec(k10_2, {}).message(), "QEMU 10.2 "));
+  EXPECT_TRUE(absl::StrContains(CheckCannotExec(0, {}).message(), "unknown version"));
+}
+
 TEST_F(ProcessViewTest, DevicesThatAreSafeAreAllowed) {
   for (const char* device :
        {"/dev/kvm", "/dev/vhost-net", "/dev/vhost-vsock", "/dev/net/tun", "/dev/userfaultfd",

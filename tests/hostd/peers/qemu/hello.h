@@ -22,6 +22,7 @@ inline wire::Hello MakeHello(const std::string& vm_name) {
   hello.header.version = wire::kVersion;
   hello.header.type = static_cast<uint16_t>(wire::MessageType::kHello);
   hello.header.size = sizeof hello;
+  hello.qemu_version = 7 << 16 | 2 << 8;
   hello.ram_block_count = 1;
   hello.memfd_count = 1;
   std::memcpy(hello.vm_name, vm_name.data(), vm_name.size());
