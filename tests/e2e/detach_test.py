@@ -4,13 +4,12 @@
 somebody else. `ebbctl detach` lets go of the VM for it, `ebbctl attach` lets it return."""
 
 import socket
-import subprocess
 import sys
 import threading
 from dataclasses import replace
-from pathlib import Path
 
 import scene_check
+from ebbctl import ebbctl
 from monitor import Monitor, MonitorError
 from preparation import Prepared
 from process import ROOT
@@ -24,7 +23,6 @@ PARAMETERS = ("ebb.seed=1 ebb.fill_mib=200 ebb.hot_mib=16 ebb.disk_mib=16 ebb.fi
               "ebb.sweep_mib_s=20")
 SNAPSHOT_S = 90
 RETURN_S = 45  # the library asks every 30 s at the latest
-EBBCTL = Path(sys.argv[1]).resolve() / "hostd/ctl/ebbctl"
 
 
 def set_up(stage: Stage) -> Prepared:
@@ -98,14 +96,6 @@ def receive(listener: socket.socket, received: list[int]) -> None:
     with connection:
         while data := connection.recv(MIB):
             received.append(len(data))
-
-
-def ebbctl(guest: SceneCheck, command: str) -> int:
-    ran = subprocess.run([str(EBBCTL), command, VM_NAME,
-                          "--socket", str(guest.scene.ebbd.control_socket)],
-                         capture_output=True, text=True, timeout=SNAPSHOT_S, check=False)
-    guest.tap.note(f"ebbctl {command} {VM_NAME}:\n{ran.stdout}{ran.stderr}")
-    return ran.returncode
 
 
 if __name__ == "__main__":

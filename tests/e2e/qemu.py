@@ -65,6 +65,8 @@ class VmOptions:
     numa_nodes: int = 1      # each with a memfd of its own
     name: str = VM_NAME
     incoming: bool = False   # it waits for the guest of another QEMU
+    ram_file: Path | None = None  # of another QEMU: it maps that instead of a memfd of its own
+    machine: str = ""        # more properties of it, after a comma
 
 
 class Qemu(Child):
@@ -116,8 +118,12 @@ def _memory(options: VmOptions) -> list[str]:
         size = f"{options.ram_bytes // options.numa_nodes // MIB}M"
         return ["-object", f"memory-backend-memfd,id=ram{node},size={size},share=on"]
     size = ["-m", f"{options.ram_bytes // MIB}M{_slots(options)}"]
+    if options.ram_file:
+        return ["-machine", f"q35,memory-backend=ram0{options.machine}", *size, "-object",
+                f"memory-backend-file,id=ram0,size={options.ram_bytes // MIB}M,share=on,"
+                f"mem-path={options.ram_file}"]
     if options.numa_nodes == 1:
-        return ["-machine", "q35,memory-backend=ram0", *size, *memfd(0)]
+        return ["-machine", f"q35,memory-backend=ram0{options.machine}", *size, *memfd(0)]
     return ["-machine", "q35", *size,
             *(word for node in range(options.numa_nodes)
               for word in (*memfd(node), "-numa", f"node,nodeid={node},memdev=ram{node}"))]

@@ -5,6 +5,7 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from control import NotKnown
 from ebbd import STOP_S, Ebbd
@@ -49,9 +50,9 @@ class Scene:
         self._own(self.qemu, lambda: self._end_qemu(self.qemu))
         self.console = Console(self.qemu.console_log)
 
-    def start_heir(self, name: str) -> Qemu:
-        """A QEMU that waits for the guest of this one."""
-        vm = replace(self._prepared.vm, name=name, incoming=True)
+    def start_heir(self, name: str, **changes: Any) -> Qemu:
+        """A QEMU that waits for the guest of this one; with other VmOptions where there are any."""
+        vm = replace(self._prepared.vm, name=name, **{"incoming": True, **changes})
         return Qemu(vm, self._folders.of_qemu(name), self._folders.log(name), self._user)
 
     def hand_over_to(self, heir: Qemu, name: str) -> None:
