@@ -75,9 +75,10 @@ def check_made_for_it(guest: SceneCheck) -> None:
     other = guest.scene.start_heir("made-for-it", incoming=False, machine=MADE_FOR_IT, disks=(),
                                    ram_bytes=ITS_RAM_BYTES, guest_parameters=ITS_PARAMETERS)
     guest.scene.callback(lambda: other.death() or other.kill())
+    guest.wait(lambda: other.console_log.exists(), REFUSED_S, "a VM that was made for it starts")
     log = guest.scene.ebbd.log
     why = f"vm made-for-it (process {other.pid}): not attached: it can hand its memory over"
-    guest.wait(lambda: why in log.read_text(), REFUSED_S, "ebbd refuses a VM that was made for it")
+    guest.wait(lambda: why in log.read_text(), REFUSED_S, "ebbd refuses it")
     with other.monitor() as monitor:
         refusal = hand_over(monitor, other.console_log.parent)
     guest.tap.check("Failed to connect" in refusal, f"as QEMU would hand that over ({refusal})")
