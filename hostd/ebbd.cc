@@ -132,10 +132,8 @@ absl::Status Run(const Options& options) {
   const absl::StatusOr<std::unique_ptr<ebb::OpenGuard>> open_guard = ebb::OpenGuard::Start();
   if (!open_guard.ok()) {
     ebb::LogWarning(
-        "the memory of VMs is not kept from being opened by other processes (%s): detach a VM "
-        "before "
-        "a QEMU on this host is to take its memory over (x-ignore-shared), or its guest reads "
-        "zeros",
+        "other processes are not kept from opening the memory of VMs (%s): detach a VM before "
+        "another QEMU takes its memory over (x-ignore-shared), or its guest reads zeros",
         std::string(open_guard.status().message()));
   }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""kernel_test.py BUILD RELEASE: the kernel probe, the hammer and the rule about the kernel's swap,
-in the kernel of that Debian release, with a virtio disk. A million operations on pages take two to
+"""kernel_test.py BUILD RELEASE: the kernel probe, the hammer, the guard of VMs' memory and the rule
+about the kernel's swap, in the kernel of that Debian release, with a virtio disk. A million operations on pages take two to
 three minutes where two CPUs have nothing else to do."""
 
 import contextlib
@@ -45,6 +45,8 @@ def main() -> int:
         "the kernel probe finds what Ebb relies on":
             [str(build / "tests/hostd/os/os_kernel_test"),
              "--gtest_filter=KernelProbe.ThisKernelPasses"],
+        "nobody opens what the guard forbids":
+            [str(build / "tests/hostd/os/os_kernel_test"), "--gtest_filter=OpenGuardTest.*"],
         "kernel swap: refused, but for memory.swap.max=0, and then right":
             [str(build / "tests/kernel/kernel_swap_test"), hammer],
         "hammer, 64 pages":
