@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """kernel_test.py BUILD RELEASE: the kernel probe, the hammer, the guard of VMs' memory and the rule
-about the kernel's swap, in the kernel of that Debian release, with a virtio disk. A million operations on pages take two to
-three minutes where two CPUs have nothing else to do."""
+about the kernel's swap, in the kernel of that Debian release, with a virtio disk. A million
+operations on pages take two to three minutes where two CPUs have nothing else to do."""
 
 import contextlib
 import os
