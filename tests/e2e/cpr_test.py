@@ -34,7 +34,7 @@ WATCHED_S = 15
 
 def set_up(stage: Stage) -> Prepared:
     try:
-        program = backport.fetch_qemu(stage.folders.root / "backport")
+        program = backport.fetch_qemu("bookworm", stage.folders.root / "backport")
     except PackageError as error:
         stage.folders.remove()
         skip_all(f"no newer QEMU: {' '.join(str(error).split())[:300]}")

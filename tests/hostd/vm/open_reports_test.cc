@@ -15,7 +15,7 @@
 namespace ebb {
 namespace {
 
-constexpr FileId kRam = {1, 100};
+constexpr FileId kRamFile = {1, 100};
 constexpr int64_t kNow = 5000 * kNsPerS;
 
 class OpenReportsTest : public testing::Test {
@@ -24,7 +24,7 @@ class OpenReportsTest : public testing::Test {
     Vm::Parts parts;
     parts.name = "alpha";
     parts.pid = getpid();
-    parts.ram.files = {{1, 99}, kRam};
+    parts.ram.files = {{1, 99}, kRamFile};
     parts.memory = std::make_unique<FakeGuestMemory>(16);
     parts.barrier = std::make_unique<FakeIoBarrier>();
     registry_.Add(*Vm::Start(std::move(parts)));
@@ -50,7 +50,7 @@ class OpenReportsTest : public testing::Test {
 TEST_F(OpenReportsTest, NothingRefusedIsNothingSaid) { EXPECT_TRUE(Say({}).empty()); }
 
 TEST_F(OpenReportsTest, ProcessAndVmAreNamedAndWhatToDo) {
-  const auto events = Say({{kRam, 4711, "qemu-system-x86"}});
+  const auto events = Say({{kRamFile, 4711, "qemu-system-x86"}});
   ASSERT_EQ(events.size(), 1u);
   EXPECT_EQ(events[0].kind, EventKind::kOpenRefused);
   EXPECT_EQ(events[0].vm, "alpha");
@@ -67,16 +67,16 @@ TEST_F(OpenReportsTest, ProcessWithoutANameAndMemoryOfNoVmAreSaid) {
 
 TEST_F(OpenReportsTest, WhoOpensWithoutEndDoesNotFillTheLog) {
   const std::vector<OpenGuard::Refusal> many(OpenReports::kLinesPerMinute + 5,
-                                             {kRam, 4711, "thief"});
+                                             {kRamFile, 4711, "thief"});
   EXPECT_EQ(Say(many, 1000).size(), static_cast<size_t>(OpenReports::kLinesPerMinute));
   EXPECT_TRUE(Say(many, 0, kNow + 59 * kNsPerS).empty());
-  const auto later = Say({{kRam, 4711, "thief"}}, 0, kNow + 60 * kNsPerS);
+  const auto later = Say({{kRamFile, 4711, "thief"}}, 0, kNow + 60 * kNsPerS);
   ASSERT_EQ(later.size(), 1u);
   EXPECT_TRUE(Has(later[0], "and 20 more refusals")) << later[0].message;
 }
 
 TEST_F(OpenReportsTest, RefusalsThatWereNotKeptAreCounted) {
-  const auto events = Say({{kRam, 4711, "thief"}}, 84);
+  const auto events = Say({{kRamFile, 4711, "thief"}}, 84);
   ASSERT_EQ(events.size(), 1u);
   EXPECT_TRUE(Has(events[0], "and 84 more refusals")) << events[0].message;
 }
