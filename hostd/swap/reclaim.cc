@@ -10,7 +10,6 @@
 namespace ebb {
 namespace {
 
-constexpr uint64_t kCohortPages = Reclaim::kCohortPages;
 // Pages swapped out before reclaim looks at the VM again: about 5 ms of compression.
 constexpr uint64_t kSwapOutStepPages = 512;
 // Pages the hand passes at most in one pass, so that a pass stays short on a large VM.
