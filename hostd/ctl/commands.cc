@@ -116,9 +116,15 @@ int RunShow(const Invocation& invocation) {
 std::string LimitResult(const std::string& name, const Json& vm) {
   const uint64_t limit = NumberField(vm, "limit_bytes");
   const uint64_t resident = NumberField(vm, "resident_bytes");
+  const std::string budget =
+      IsHeldByBudget(vm)
+          ? absl::StrCat("Its part of the host's budget is ",
+                         HumanSize(NumberField(vm, "target_bytes")), " resident now.\n")
+          : "";
   if (limit == 0) {
-    std::string text = absl::StrCat(name, ": no limit any more; ", MemoryInOneLine(vm), "\n");
-    if (NumberField(vm, "swapped_bytes") > 0) {
+    std::string text =
+        absl::StrCat(name, ": no limit any more; ", MemoryInOneLine(vm), "\n", budget);
+    if (NumberField(vm, "swapped_bytes") > 0 && budget.empty()) {
       absl::StrAppend(&text,
                       "Pages come back as the guest touches them; all at once: ", "ebbctl swap-in ",
                       name, "\n");
@@ -126,7 +132,7 @@ std::string LimitResult(const std::string& name, const Json& vm) {
     return text;
   }
   std::string text = absl::StrCat(name, ": limited to ", HumanSize(limit), " resident; now ",
-                                  MemoryInOneLine(vm), "\n");
+                                  MemoryInOneLine(vm), "\n", budget);
   if (resident > limit) {
     absl::StrAppend(&text, "Ebb now swaps out until it fits. Watch it with: ebbctl show ", name,
                     "\n");
@@ -229,7 +235,7 @@ std::string SwapInResult(const std::string& name, const Json& vm) {
     return absl::StrCat(name, ": swap-in is done; everything is back, ",
                         HumanSize(NumberField(vm, "resident_bytes")), " resident\n");
   }
-  if (target > 0 && target != limit && NumberField(vm, "resident_bytes") + swapped > target) {
+  if (IsHeldByBudget(vm) && NumberField(vm, "resident_bytes") + swapped > target) {
     return absl::StrCat(name, ": swap-in stopped at ", HumanSize(target),
                         ", its part of the host's budget; ", MemoryInOneLine(vm),
                         "\nIt gets more with a higher weight or a guarantee (ebbctl weight, ",

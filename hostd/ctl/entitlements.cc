@@ -76,6 +76,10 @@ int RunGuarantee(const Invocation& invocation) {
   if (!IsVmName(name)) return ComplainAboutName(name);
   const absl::StatusOr<uint64_t> bytes = SizeOrNone(invocation.arguments[1]);
   if (!bytes.ok()) return Complain(kExitUsage, MessageOf(bytes.status()));
+  if (*bytes == 0 && invocation.arguments[1] != "none") {
+    return Complain(kExitUsage, absl::StrCat("0 is not a guarantee; to lift it: ebbctl guarantee ",
+                                             name, " none"));
+  }
   return Order(invocation, PathOf(name, "/guarantee"), absl::StrCat("{\"bytes\":", *bytes, "}"),
                GuaranteeResult);
 }

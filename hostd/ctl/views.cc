@@ -105,13 +105,13 @@ std::string HeadOf(const Json& vm) {
 }
 
 void AddPlan(const Json& vm, Section* section) {
-  const uint64_t target = NumberField(vm, "target_bytes");
-  section->Add(
-      "Planned", HumanSize(NumberField(vm, "planned_bytes")),
-      absl::StrCat("its part of the host's budget, by a weight of ", NumberField(vm, "weight"),
-                   ": ",
-                   target == 0 ? "all of it may be resident"
-                               : absl::StrCat("at most ", HumanSize(target), " resident")));
+  const std::string effect =
+      IsHeldByBudget(vm)
+          ? absl::StrCat("at most ", HumanSize(NumberField(vm, "target_bytes")), " resident")
+          : "which holds it back no further";
+  section->Add("Planned", HumanSize(NumberField(vm, "planned_bytes")),
+               absl::StrCat("its part of the host's budget, by a weight of ",
+                            NumberField(vm, "weight"), ": ", effect));
 }
 
 Section MemorySection(const Json& vm) {
@@ -257,6 +257,14 @@ const Json& VmsOf(const Json& vms) {
   return found != vms.end() && found->is_array() ? *found : kNone;
 }
 
+bool IsHeldByBudget(const Json& vm) {
+  const uint64_t limit = NumberField(vm, "limit_bytes");
+  const uint64_t target = NumberField(vm, "target_bytes");
+  // A limit need not be whole pages.
+  return NumberField(vm, "planned_bytes") > 0 && target > 0 &&
+         (limit == 0 || target + kPageBytes <= limit);
+}
+
 std::string MemoryInOneLine(const Json& vm) {
   return absl::StrCat(HumanSize(NumberField(vm, "resident_bytes")), " resident, ",
                       HumanSize(NumberField(vm, "swapped_bytes")), " swapped out");
@@ -306,8 +314,8 @@ std::string StatusView(const Json& host, const Json& vms) {
   }
   if (const uint64_t missing = NumberField(host, "budget_missing_bytes"); missing > 0) {
     section.Add("Missing", HumanSize(missing),
-                "more than the budget is what the VMs are guaranteed; raise it, lower guarantees, "
-                "or move a VM away");
+                "more than the budget is what is guaranteed, and what the rest takes compressed: "
+                "raise it, lower guarantees, or move a VM away");
   }
   return absl::StrCat(
       text, held, section.ToString(),

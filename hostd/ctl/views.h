@@ -25,6 +25,9 @@ std::string StatusView(const Json& host, const Json& vms);
 std::string ListView(const Json& vms);
 std::string VmView(const Json& vm);
 
+// Whether the plan for the host's budget leaves the VM less than its limit does.
+bool IsHeldByBudget(const Json& vm);
+
 // "256.0 MiB resident, 712.3 MiB swapped out".
 std::string MemoryInOneLine(const Json& vm);
 

@@ -119,7 +119,9 @@ void OpenGuard::Run() {
 }
 
 void OpenGuard::AnswerPending() {
-  alignas(fanotify_event_metadata) std::array<char, 4096> buffer;
+  // Each event brings a descriptor: no more of them at a time than are answered at once.
+  constexpr size_t kEvents = 16;
+  alignas(fanotify_event_metadata) std::array<char, kEvents * FAN_EVENT_METADATA_LEN> buffer;
   // style-ok(wait): does not block
   ssize_t left = read(group_.get(), buffer.data(), buffer.size());
   const auto* event = reinterpret_cast<const fanotify_event_metadata*>(buffer.data());

@@ -13,12 +13,18 @@ namespace {
 // count more the more of them there are.
 constexpr double kExpectedPoolShare = 0.5;
 constexpr double kExpectedSwapped = 16.0 * kMiB;
-// Pages that do not compress cannot make room, however many are taken.
-constexpr double kMaxPoolShare = 0.9;
+// Above this, taking more makes no room worth having.
+constexpr double kUselessPoolShare = 0.9;
 
 // A VM that has all it uses may take this much more before the next plan.
-constexpr uint64_t kMinHeadroomBytes = 64 * kMiB;
-constexpr uint64_t kHeadroomDivisor = 16;
+constexpr uint64_t kMinHeadroomBytes = 32 * kMiB;
+constexpr uint64_t kHeadroomDivisor = 32;
+// So far below a limit reclaim may take a VM: nothing is taken from one that is this far above.
+constexpr uint64_t kReclaimSlackBytes = 20 * kMiB;
+
+// Of what it uses, what a VM without a guarantee keeps resident where the budget allows it. The
+// pool of a VM that compresses badly may be worth all of its part: it would keep nothing.
+constexpr double kFairResidentShare = 0.25;
 
 // What one VM costs the host, by how much of it is resident.
 class Cost {
@@ -26,14 +32,14 @@ class Cost {
   explicit Cost(const BudgetSignals& vm)
       : used_(static_cast<double>(vm.resident + vm.swapped)),
         bookkeeping_(static_cast<double>(vm.bookkeeping)),
-        pool_share_(std::min(
-            kMaxPoolShare, (static_cast<double>(vm.pool) + kExpectedPoolShare * kExpectedSwapped) /
-                               (static_cast<double>(vm.swapped) + kExpectedSwapped))) {}
+        pool_share_((static_cast<double>(vm.pool) + kExpectedPoolShare * kExpectedSwapped) /
+                    (static_cast<double>(vm.swapped) + kExpectedSwapped)) {}
 
+  bool worth_taking() const { return pool_share_ < kUselessPoolShare; }
   double Of(double resident) const {
     return resident + pool_share_ * std::max(0.0, used_ - resident) + bookkeeping_;
   }
-  // The other way round; may be negative.
+  // The other way round, for a VM that is worth taking from; may be negative.
   double ResidentFor(double host_bytes) const {
     const double memory = host_bytes - bookkeeping_;
     return memory >= used_ ? memory : (memory - pool_share_ * used_) / (1 - pool_share_);
@@ -48,31 +54,68 @@ class Cost {
 // What one VM may be given, in host bytes.
 struct Claim {
   double weight = 0;
-  double least = 0;
-  double wanted = 0;  // all that it uses, and some headroom
+  double low = 0;     // it gets this at least
+  double used = 0;    // all that it uses, resident
+  double wanted = 0;  // and some headroom
   double most = 0;    // all of its RAM
 };
 
-uint64_t LeastResident(const BudgetSignals& vm) {
-  return std::min(vm.ram, std::max(vm.guarantee, kLeastResidentBytes));
+uint64_t UsedBytes(const BudgetSignals& vm) { return vm.resident + vm.swapped; }
+
+// `fair_share`: of what it uses.
+uint64_t LeastResident(const BudgetSignals& vm, double fair_share) {
+  const auto fair = static_cast<uint64_t>(fair_share * static_cast<double>(UsedBytes(vm)));
+  // A VM whose pages make no room keeps what it has.
+  const uint64_t kept =
+      Cost(vm).worth_taking() ? std::min(fair, vm.limit) : vm.resident + kReclaimSlackBytes;
+  return std::min(vm.ram, std::max({vm.guarantee, kLeastResidentBytes, kept}));
 }
 
-Claim ClaimOf(const BudgetSignals& vm) {
+double LeastCost(const BudgetSignals& vm, double fair_share) {
+  const uint64_t least = LeastResident(vm, fair_share);
+  return Cost(vm).Of(static_cast<double>(std::min(least, UsedBytes(vm))));
+}
+
+// Of one that cannot be steered all may be on its way back.
+double LowCost(const BudgetSignals& vm, double fair_share) {
+  if (vm.steerable) return LeastCost(vm, fair_share);
+  return Cost(vm).Of(static_cast<double>(UsedBytes(vm)));
+}
+
+// Halving an interval of doubles so often leaves nothing of it that matters in bytes.
+constexpr int kHalvings = 64;
+
+// The largest share up to kFairResidentShare that everybody can keep within the budget.
+double FairShare(double budget, const std::vector<BudgetSignals>& vms) {
+  const auto fits = [&](double share) {
+    double sum = 0;
+    for (const BudgetSignals& vm : vms) sum += LowCost(vm, share);
+    return sum <= budget;
+  };
+  if (fits(kFairResidentShare)) return kFairResidentShare;
+  double below = 0;
+  double above = kFairResidentShare;
+  for (int step = 0; step < kHalvings; ++step) {
+    const double middle = (below + above) / 2;
+    (fits(middle) ? below : above) = middle;
+  }
+  return below;
+}
+
+Claim ClaimOf(const BudgetSignals& vm, double fair_share) {
   const Cost cost(vm);
-  const uint64_t used = vm.resident + vm.swapped;
+  const uint64_t used = UsedBytes(vm);
   Claim claim;
   claim.weight = std::max(1.0, static_cast<double>(vm.weight) * static_cast<double>(vm.ram));
-  if (!vm.steerable) {
-    claim.least = cost.Of(static_cast<double>(used));  // all of it may be on its way back
-    claim.wanted = claim.most = claim.least;
-    return claim;
-  }
+  claim.low = LowCost(vm, fair_share);
+  claim.used = claim.wanted = claim.most = claim.low;
+  if (!vm.steerable) return claim;
   const uint64_t most = std::min(vm.ram, vm.limit);
-  const uint64_t headroom = std::max(kMinHeadroomBytes, used / kHeadroomDivisor);
-  const uint64_t wanted = std::min(most, used + headroom);
-  claim.least = cost.Of(static_cast<double>(std::min(LeastResident(vm), wanted)));
-  claim.wanted = cost.Of(static_cast<double>(wanted));
-  claim.most = cost.Of(static_cast<double>(most));
+  const uint64_t wanted =
+      std::min(most, used + std::max(kMinHeadroomBytes, used / kHeadroomDivisor));
+  claim.used = std::max(claim.low, cost.Of(static_cast<double>(std::min(most, used))));
+  claim.wanted = std::max(claim.used, cost.Of(static_cast<double>(wanted)));
+  claim.most = std::max(claim.wanted, cost.Of(static_cast<double>(most)));
   return claim;
 }
 
@@ -85,17 +128,16 @@ double Sum(const std::vector<Claim>& claims, Bound bound) {
 }
 
 double Given(const Claim& claim, double level, Bound low, Bound high) {
-  return std::clamp(level * claim.weight, claim.*low, std::max(claim.*low, claim.*high));
+  return std::clamp(level * claim.weight, claim.*low, claim.*high);
 }
 
-// The water level: at which weights, within each VM's bounds, add up to `amount`. The bounds' sums
-// must enclose it.
+// The water level: at which weights, within each VM's bounds, add up to `amount`, or come as close
+// as the bounds allow.
 double LevelFor(double amount, const std::vector<Claim>& claims, Bound low, Bound high) {
   double below = 0;
   double above = 0;
   for (const Claim& claim : claims) above = std::max(above, claim.*high / claim.weight);
-  // Halving a double 64 times leaves nothing of it that matters in bytes.
-  for (int step = 0; step < 64; ++step) {
+  for (int step = 0; step < kHalvings; ++step) {
     const double level = (below + above) / 2;
     double sum = 0;
     for (const Claim& claim : claims) sum += Given(claim, level, low, high);
@@ -104,13 +146,20 @@ double LevelFor(double amount, const std::vector<Claim>& claims, Bound low, Boun
   return below;
 }
 
-BudgetShare ShareOf(const BudgetSignals& vm, double host_bytes) {
+BudgetShare ShareOf(const BudgetSignals& vm, double host_bytes, double fair_share) {
   BudgetShare share;
   share.host_bytes = static_cast<uint64_t>(host_bytes);
   if (!vm.steerable) return share;
-  const double resident = std::max(0.0, Cost(vm).ResidentFor(host_bytes));
+  const Cost cost(vm);
+  double resident = cost.worth_taking() ? cost.ResidentFor(host_bytes) : 0;
+  // All that it uses fits into its part, and pages that make no room come back.
+  const double all = cost.Of(static_cast<double>(UsedBytes(vm)));
+  if (!cost.worth_taking() && host_bytes >= all) {
+    resident = host_bytes - static_cast<double>(vm.bookkeeping);
+  }
   // A guarantee that is not used yet is lent to the others; whoever has it may still take it.
-  const uint64_t bytes = std::max(static_cast<uint64_t>(resident), LeastResident(vm));
+  const uint64_t bytes =
+      std::max(static_cast<uint64_t>(std::max(0.0, resident)), LeastResident(vm, fair_share));
   if (bytes + kPageBytes < vm.ram) share.resident_bytes = bytes;  // doubles are not exact
   return share;
 }
@@ -118,20 +167,28 @@ BudgetShare ShareOf(const BudgetSignals& vm, double host_bytes) {
 }  // namespace
 
 BudgetPlan PlanBudget(uint64_t budget_bytes, const std::vector<BudgetSignals>& vms) {
-  std::vector<Claim> claims;
-  claims.reserve(vms.size());
-  for (const BudgetSignals& vm : vms) claims.push_back(ClaimOf(vm));
-
   const auto budget = static_cast<double>(budget_bytes);
   BudgetPlan plan;
-  const double least = Sum(claims, &Claim::least);
+  double least = 0;
+  for (const BudgetSignals& vm : vms) least += LeastCost(vm, 0);
   if (least > budget) plan.missing_bytes = static_cast<uint64_t>(least - budget);
-  const bool all_fits = Sum(claims, &Claim::wanted) <= budget;
-  const Bound low = all_fits ? &Claim::wanted : &Claim::least;
-  const Bound high = all_fits ? &Claim::most : &Claim::wanted;
+
+  const double fair_share = FairShare(budget, vms);
+  std::vector<Claim> claims;
+  claims.reserve(vms.size());
+  for (const BudgetSignals& vm : vms) claims.push_back(ClaimOf(vm, fair_share));
+  // While all that is used fits, nothing is taken from anybody.
+  Bound low = &Claim::low;
+  Bound high = &Claim::wanted;
+  if (Sum(claims, &Claim::wanted) <= budget) {
+    low = &Claim::wanted;
+    high = &Claim::most;
+  } else if (Sum(claims, &Claim::used) <= budget) {
+    low = &Claim::used;
+  }
   const double level = LevelFor(budget, claims, low, high);
   for (size_t i = 0; i < vms.size(); ++i) {
-    plan.shares.push_back(ShareOf(vms[i], Given(claims[i], level, low, high)));
+    plan.shares.push_back(ShareOf(vms[i], Given(claims[i], level, low, high), fair_share));
   }
   return plan;
 }

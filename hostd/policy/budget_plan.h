@@ -27,7 +27,8 @@ struct BudgetShare {
 
 struct BudgetPlan {
   std::vector<BudgetShare> shares;  // in the order of the signals
-  // By how much the least that the VMs can be brought to exceeds the budget; 0: it does not.
+  // By how much the least that the VMs can be brought to exceeds the budget; 0: it does not. Of a
+  // VM that is being let go of the least counts all the same: that will be over.
   uint64_t missing_bytes = 0;
 };
 
@@ -36,9 +37,10 @@ struct BudgetPlan {
 inline constexpr uint64_t kLeastResidentBytes = 32 * (uint64_t{1} << 20);
 
 // Shares `budget_bytes` out. Each VM gets a part by its weight and the size of its RAM: not more
-// than it has use for, not less than its guarantee costs; what some do not need goes to the others.
-// Where everything fits, the rest is room to grow into, by weight as well. Guarantees come first: a
-// plan may exceed the budget for their sake (`missing_bytes`). Pure.
+// than it has use for, not less than its guarantee costs, nor, where that is possible, a quarter of
+// what it uses. What some do not need goes to the others. Where everything fits, the rest is room
+// to grow into, by weight as well. Guarantees come first: a plan may exceed the budget for their
+// sake (`missing_bytes`). From a VM whose pages do not compress nothing is taken. Pure.
 BudgetPlan PlanBudget(uint64_t budget_bytes, const std::vector<BudgetSignals>& vms);
 
 }  // namespace ebb

@@ -43,16 +43,16 @@ bool Registration::Unregister(PageRange chunk) {
 bool Registration::Ensure(PageRange range) {
   if (range.count == 0) return true;
   bool all = true;
-  std::vector<uint64_t> fresh;
+  std::vector<uint64_t> tried;
   const uint64_t last = (range.end().value - 1) / kChunkPages;
   for (uint64_t index = range.first.value / kChunkPages; index <= last; ++index) {
     if (registered_[index]) continue;
     registered_[index] = !unplugged_[index] && Register(Chunk(index));
     // The others are registered all the same: a VM must not leave its limit through them unseen.
     all = all && registered_[index];
-    if (registered_[index]) fresh.push_back(index);
+    if (!unplugged_[index]) tried.push_back(index);
   }
-  return KeepMapped(fresh) && all;
+  return KeepMapped(tried) && all;
 }
 
 bool Registration::KeepMapped(const std::vector<uint64_t>& chunks) {
@@ -67,7 +67,7 @@ bool Registration::KeepMapped(const std::vector<uint64_t>& chunks) {
     });
     if (seen && !gone) continue;
     // None of its pages has been taken, so that all of them are accessible.
-    Unregister(chunk);
+    if (registered_[index]) Unregister(chunk);
     registered_[index] = false;
     unplugged_[index] = gone;
     all = false;

@@ -252,7 +252,12 @@ absl::Status CheckProcess(int pid, const VmRam& ram, const ProcessView& view,
 
 absl::Status CheckStillAllowed(int pid, const VmRam& ram, const FileUsers& users) {
   const HostView host = HostView::Look();
-  EBB_ASSIGN_OR_RETURN(const ProcessView view, LookAtProcess(pid, ram.files, host));
+  // Not those that were unplugged.
+  std::vector<FileId> mapped;
+  for (const RamMapping& mapping : ram.layout.mappings()) {
+    mapped.push_back(ram.files[mapping.memfd]);
+  }
+  EBB_ASSIGN_OR_RETURN(const ProcessView view, LookAtProcess(pid, mapped, host));
   EBB_RETURN_IF_ERROR(CheckProcess(pid, ram, view, host));
   EBB_RETURN_IF_ERROR(CheckNobodyElse(pid, ram, users.mappers, "maps"));
   return CheckNobodyElse(pid, ram, users.holders, "has open");

@@ -16,9 +16,10 @@
 namespace ebb {
 namespace {
 
-constexpr int64_t kPlanIntervalNs = kNsPerS;
+// A guest that grows outruns its plan until the next one, and is slowed down.
+constexpr int64_t kPlanIntervalNs = 100 * kNsPerMs;
 // Figures go up and down; so many plans must do before a shortage is said to be over.
-constexpr int kRoundsUntilEnough = 10;
+constexpr int kRoundsUntilEnough = 100;
 
 }  // namespace
 
@@ -44,12 +45,13 @@ void BudgetWatch::Run() {
 
 void BudgetWatch::Note(uint64_t missing_bytes) {
   registry_->SetBudgetMissing(missing_bytes);
+  if (registry_->budget_bytes() == 0) short_ = false;
   rounds_enough_ = missing_bytes > 0 ? 0 : rounds_enough_ + 1;
   if (missing_bytes > 0 && !short_) {
     short_ = true;
     const std::string message = absl::StrFormat(
-        "the budget is too small: with all VMs at the least that they are guaranteed, %d MiB more "
-        "are used. Raise the budget (ebbctl budget SIZE), lower guarantees, or move a VM away",
+        "the budget is %d MiB too small: what is guaranteed, and what the rest takes compressed, "
+        "is more. Raise the budget (ebbctl budget SIZE), lower guarantees, or move a VM away",
         (missing_bytes + kMiB - 1) / kMiB);
     LogWarning("%s", message);
     registry_->events().Add(EventKind::kBudgetShort, "", message);

@@ -9,8 +9,8 @@
 
 namespace ebb {
 
-// Plans once a second what each VM may have of the host's budget, if there is one. A thread of its
-// own.
+// Plans ten times a second what each VM may have of the host's budget, if there is one. A thread of
+// its own.
 class BudgetWatch {
  public:
   // `registry` must outlive this.

@@ -105,13 +105,21 @@ void ConditionWatch::CheckOne(Vm& vm, const absl::StatusOr<FileUsers>& users) {
   std::vector<size_t> unplugged;
   if (users.ok()) unplugged = UnpluggedMemfds(vm.ram(), *users);
   const absl::Status found = Check(vm, users, unplugged);
-  if (!found.ok() && UnplugsNow(vm, unplugged)) return;
+  if (!found.ok() && (UnplugsNow(vm, unplugged) || BeginsToUnplug(vm, users))) return;
+  unplugging_.erase(vm.name());
   const bool must_go = MustGo(vm, found);
   if (found.ok()) hotplug_.Follow(vm, unplugged, MonotonicNs());
   if (!must_go || vm.exited()) return;
   LogError("vm %s: can no longer be managed: %s. Bringing all of its memory back", vm.name(),
            std::string(found.message()));
   registry_->BeginDetach(vm, std::string(found.message()));
+}
+
+// QEMU unmaps a DIMM, which takes a while, and closes its memfd then: by the next round, if it is
+// an unplug.
+bool ConditionWatch::BeginsToUnplug(const Vm& vm, const absl::StatusOr<FileUsers>& users) {
+  if (!users.ok() || !IsBeingUnplugged(vm.ram(), vm.pid(), *users)) return false;
+  return unplugging_.insert(vm.name()).second;
 }
 
 bool ConditionWatch::MustGo(const Vm& vm, const absl::Status& found) {

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -31,6 +32,7 @@ class ConditionWatch {
   void CheckAll();
   absl::StatusOr<FileUsers> LookForUsers(const std::vector<std::shared_ptr<Vm>>& vms);
   void CheckOne(Vm& vm, const absl::StatusOr<FileUsers>& users);
+  bool BeginsToUnplug(const Vm& vm, const absl::StatusOr<FileUsers>& users);
   bool MustGo(const Vm& vm, const absl::Status& found);
 
   Registry* const registry_;
@@ -38,6 +40,7 @@ class ConditionWatch {
   WakeEvent stop_event_;
   std::atomic<bool> stopping_{false};
   std::map<std::string, int> rounds_unseen_;  // of each VM that could not be looked at
+  std::set<std::string> unplugging_;          // VMs that were seen to, in the last round
   std::thread thread_;
 };
 

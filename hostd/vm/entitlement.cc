@@ -5,8 +5,19 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "hostd/swap/reclaim.h"
 
 namespace ebb {
+namespace {
+
+uint64_t RoundedUpMiB(uint64_t bytes) { return (bytes + kMiB - 1) / kMiB; }
+
+uint64_t FloorPages(uint64_t guarantee_bytes) {
+  if (guarantee_bytes == 0) return 0;
+  return BytesToPages(guarantee_bytes + kPageBytes - 1) + Reclaim::kMaxTakenTooMuch;
+}
+
+}  // namespace
 
 Entitlement::Entitlement(std::string vm_name, uint64_t ram_bytes, Residency* residency,
                          ReclaimAlarm* alarm)
@@ -18,10 +29,12 @@ absl::Status Entitlement::SetLimit(uint64_t limit_bytes) {
         "the limit of %s must be at least %d MiB, or 0 for none", vm_name_, kMinLimitBytes / kMiB));
   }
   MutexLock lock(mutex_);
-  if (limit_bytes != 0 && limit_bytes < orders_.guarantee) {
+  const uint64_t least_bytes = LimitFor(orders_.guarantee);
+  if (limit_bytes != 0 && limit_bytes < least_bytes) {
     return absl::FailedPreconditionError(
-        absl::StrFormat("%s is guaranteed %d MiB; a limit below that needs a lower guarantee first",
-                        vm_name_, orders_.guarantee / kMiB));
+        absl::StrFormat("%s is guaranteed %d MiB, for which its limit must be at least %d MiB; a "
+                        "lower limit needs a lower guarantee first",
+                        vm_name_, orders_.guarantee / kMiB, RoundedUpMiB(least_bytes)));
   }
   orders_.limit = limit_bytes;
   Apply();
@@ -34,10 +47,11 @@ absl::Status Entitlement::SetGuarantee(uint64_t guarantee_bytes) {
         "%s has %d MiB of RAM; it cannot be guaranteed more", vm_name_, ram_bytes_ / kMiB));
   }
   MutexLock lock(mutex_);
-  if (orders_.limit != 0 && guarantee_bytes > orders_.limit) {
+  const uint64_t least_bytes = LimitFor(guarantee_bytes);
+  if (orders_.limit != 0 && orders_.limit < least_bytes) {
     return absl::FailedPreconditionError(absl::StrFormat(
-        "%s is limited to %d MiB; a guarantee above that needs a higher limit first", vm_name_,
-        orders_.limit / kMiB));
+        "%s is limited to %d MiB, and that guarantee needs a limit of at least %d MiB first",
+        vm_name_, orders_.limit / kMiB, RoundedUpMiB(least_bytes)));
   }
   orders_.guarantee = guarantee_bytes;
   Apply();
@@ -78,7 +92,18 @@ BudgetShare Entitlement::plan() const {
 }
 
 uint64_t Entitlement::target_bytes() const {
-  return residency_->limited() ? PagesToBytes(residency_->limit()) : 0;
+  const uint64_t pages = residency_->limit();
+  return pages == UINT64_MAX ? 0 : PagesToBytes(pages);
+}
+
+uint64_t Entitlement::floor_pages() const {
+  MutexLock lock(mutex_);
+  return FloorPages(orders_.guarantee);
+}
+
+uint64_t Entitlement::LimitFor(uint64_t guarantee_bytes) {
+  if (guarantee_bytes == 0) return 0;
+  return PagesToBytes(Residency::LimitThatKeeps(FloorPages(guarantee_bytes)));
 }
 
 void Entitlement::Suspend() {

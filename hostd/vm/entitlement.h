@@ -39,12 +39,16 @@ class Entitlement {
   // What held for the same VM earlier.
   void Restore(const Orders& orders);
   Orders orders() const;
+  // Below this reclaim must not be told to go, in pages, so that the guarantee is kept; 0: none.
+  uint64_t floor_pages() const;
 
   // What is planned; a default BudgetShare where nothing is.
   void SetPlan(const BudgetShare& share);
   BudgetShare plan() const;
   // What reclaim keeps the VM at or below now; 0: nothing.
   uint64_t target_bytes() const;
+  // The least limit that goes with a guarantee.
+  static uint64_t LimitFor(uint64_t guarantee_bytes);
 
   // While everything is being brought back nothing else holds.
   void Suspend();

@@ -6,6 +6,7 @@
 #include "absl/strings/str_format.h"
 #include "hostd/base/log.h"
 #include "hostd/base/units.h"
+#include "hostd/swap/shared_swap_state.h"
 
 namespace ebb {
 namespace {
@@ -46,12 +47,17 @@ void Hotplug::Follow(Vm& vm, const std::vector<size_t>& unplugged, int64_t now_n
 
 absl::Status Hotplug::CheckMayBegin(const Vm& vm, const VmRam& now) const {
   if (absl::Status status = CheckCanReturn(vm.pid(), vm.ram(), now); !status.ok()) return status;
-  const uint64_t needed_bytes = vm.bytes_to_bring_back();
+  // The page words of what it has now, and what others are getting back just now, count as well.
+  uint64_t needed_bytes =
+      vm.bytes_to_bring_back() + SharedSwapState::MetadataBytes(now.layout.pages());
+  for (const auto& other : registry_->All()) {
+    if (other->state() == Vm::State::kDetaching) needed_bytes += other->bytes_to_bring_back();
+  }
   const uint64_t available_bytes = available_bytes_();
   if (needed_bytes + kReturnMarginBytes <= available_bytes) return absl::OkStatus();
   return absl::ResourceExhaustedError(absl::StrFormat(
-      "%d MiB of it would have to be brought back first, and the host has %d MiB available; it is "
-      "done when that fits: free memory",
+      "%d MiB would have to be brought back first, and the host has %d MiB available; it is done "
+      "when that fits: free memory",
       needed_bytes / kMiB, available_bytes / kMiB));
 }
 

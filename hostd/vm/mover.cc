@@ -157,7 +157,10 @@ Mover::BringBackState Mover::BringBackStep(Progress* progress) {
     }
     const PageWord word = state_->words().Load(page);
     if (word.state() == PageState::kSwapped || word.state() == PageState::kLost) {
-      if (residency_->resident() >= progress->until_resident) return BringBackState::kAtLimit;
+      // The limit may have fallen since it was asked for.
+      if (residency_->resident() >= std::min(progress->until_resident, residency_->target())) {
+        return BringBackState::kAtLimit;
+      }
       switch (swap_in_.Run(page, word)) {
         case PageOutcome::kServed:
           residency_->Add(1);

@@ -68,6 +68,17 @@ std::vector<size_t> UnpluggedMemfds(const VmRam& ram, const FileUsers& users) {
   return unplugged;
 }
 
+bool IsBeingUnplugged(const VmRam& ram, int pid, const FileUsers& users) {
+  return std::any_of(ram.files.begin(), ram.files.end(), [&](const FileId& file) {
+    const auto is_of_file = [&](const FileUser& user) { return user.file == file; };
+    const auto is_stranger = [&](const FileUser& user) {
+      return user.file == file && user.pid != pid && user.pid != getpid();
+    };
+    return std::none_of(users.mappers.begin(), users.mappers.end(), is_of_file) &&
+           std::none_of(users.holders.begin(), users.holders.end(), is_stranger);
+  });
+}
+
 VmRam WithoutMemfds(const VmRam& ram, const std::vector<size_t>& memfds) {
   std::vector<RamMapping> left;
   for (const RamMapping& mapping : ram.layout.mappings()) {

@@ -29,6 +29,9 @@ struct RamChange {
 // look at what is in them. None where it would be all of them.
 std::vector<size_t> UnpluggedMemfds(const VmRam& ram, const FileUsers& users);
 
+// Whether a memfd of `ram` is on its way out: QEMU unmaps it, which takes long, and closes it then.
+bool IsBeingUnplugged(const VmRam& ram, int pid, const FileUsers& users);
+
 // `ram` without these memfds' mappings; the numbers of the others stay.
 VmRam WithoutMemfds(const VmRam& ram, const std::vector<size_t>& memfds);
 

@@ -139,6 +139,7 @@ void Registry::Reattach(ebb::Vm& vm, const std::string& why) {
     MutexLock lock(mutex_);
     away_.try_emplace(vm.name(), *std::move(away));
   }
+  KeepForReturn(vm);  // an order may have come in between
   NoteOrder(EventKind::kRamChanged, vm.name(), vm.name() + ": " + why);
   BeginDetach(vm, why);
 }
@@ -262,9 +263,15 @@ absl::Status Registry::SetLimit(const std::string& name, uint64_t limit_bytes,
   return absl::OkStatus();
 }
 
-// Of all VMs but one.
+// To all VMs but one, those that are away and may return among them.
 uint64_t Registry::Guaranteed(const std::string& but_to) const {
   uint64_t sum = 0;
+  {
+    MutexLock lock(mutex_);
+    for (const auto& [name, away] : away_) {
+      if (name != but_to && vms_.count(name) == 0) sum += away.status.guarantee_bytes;
+    }
+  }
   for (const auto& vm : All()) {
     if (vm->name() != but_to) sum += vm->entitlement().orders().guarantee;
   }
@@ -273,11 +280,15 @@ uint64_t Registry::Guaranteed(const std::string& but_to) const {
 
 absl::Status Registry::SetBudget(uint64_t budget_bytes, const Caller& caller) {
   const uint64_t guaranteed = Guaranteed("");
-  if (budget_bytes != 0 && budget_bytes < std::max(kLeastResidentBytes, guaranteed)) {
+  if (budget_bytes != 0 && budget_bytes < kLeastResidentBytes) {
     return absl::InvalidArgumentError(absl::StrFormat(
-        "the budget must be at least %d MiB, and as much as all VMs are guaranteed (%d MiB), or 0 "
-        "for none",
-        kLeastResidentBytes / kMiB, guaranteed / kMiB));
+        "the budget must be at least %d MiB, or 0 for none", kLeastResidentBytes / kMiB));
+  }
+  if (budget_bytes != 0 && budget_bytes < guaranteed) {
+    return absl::FailedPreconditionError(
+        absl::StrFormat("the VMs are guaranteed %d MiB, and the budget must be as much; a smaller "
+                        "one needs lower guarantees first",
+                        guaranteed / kMiB));
   }
   uint64_t before_bytes = budget_bytes;
   {
@@ -343,6 +354,7 @@ absl::Status Registry::Detach(const std::string& name, const Caller& caller) {
     MutexLock lock(mutex_);
     away_.try_emplace(name, std::move(away)).first->second.may_return = false;
   }
+  KeepForReturn(*vm);
   NoteOrder(EventKind::kDetachAsked, name,
             absl::StrFormat("%s is to be detached, asked for %s; to let it return: ebbctl attach "
                             "%s",

@@ -206,7 +206,9 @@ uint64_t Vm::OnceTarget(int64_t now_ns) {
     once_best_ = resident;
     once_best_ns_ = now_ns;
   }
-  const bool reached = resident <= target && resident > 0;
+  // A guarantee may have been given since it was asked for.
+  const uint64_t goal = std::max(target, entitlement_.floor_pages());
+  const bool reached = resident <= goal && resident > 0;
   if (reached || now_ns - once_best_ns_ > kOnceGiveUpNs) {
     if (!reached) {
       LogInfo("vm %s: swap-out stopped at %d MiB: the guest uses the rest", name_,
@@ -216,7 +218,7 @@ uint64_t Vm::OnceTarget(int64_t now_ns) {
     once_target_.compare_exchange_strong(expected, UINT64_MAX);
     return UINT64_MAX;
   }
-  return target;
+  return goal;
 }
 
 // Brings everything back, then unregisters. Reclaim takes nothing meanwhile: this is its thread.

@@ -49,10 +49,7 @@ BudgetSignals Vm::Signals() const {
   BudgetSignals signals;
   signals.ram = ram_bytes();
   signals.weight = orders.weight;
-  if (orders.guarantee != 0) {
-    signals.guarantee = PagesToBytes(
-        Residency::LimitThatKeeps(BytesToPages(orders.guarantee) + Reclaim::kMaxTakenTooMuch));
-  }
+  signals.guarantee = Entitlement::LimitFor(orders.guarantee);
   if (orders.limit != 0) signals.limit = orders.limit;
   signals.resident = PagesToBytes(memory_->ResidentPages());
   signals.swapped = PagesToBytes(stats.swapped_pages);

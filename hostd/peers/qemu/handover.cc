@@ -304,12 +304,12 @@ int64_t Handover::AwaitMigration(QemuSession& session, int64_t now_ns) {
 void Handover::FinishDetached(QemuSession& session) {
   switch (session.vm()->state()) {
     case Vm::State::kDetached:
+      session.LetOpen();
       if (!stopping_) registry_->NoteDetached(session.vm_name());
       registry_->events().Add(
           EventKind::kVmDetached, session.vm_name(),
           absl::StrFormat("%s has all of its memory back and runs on without Ebb: %s",
                           session.vm_name(), session.vm()->detach_reason()));
-      session.LetOpen();
       session.SendRelease();
       session.Finish();
       return;
@@ -320,8 +320,10 @@ void Handover::FinishDetached(QemuSession& session) {
       registry_->events().Add(EventKind::kDetachFailed, session.vm_name(),
                               absl::StrFormat("%s stays attached: %s", session.vm_name(),
                                               session.vm()->detach_error()));
-      session.vm()->ResumeAfterFailedDetach();
+      // In this order: an order to detach that comes in between is refused by the VM, not
+      // forgotten.
       registry_->CancelDetach(session.vm_name());
+      session.vm()->ResumeAfterFailedDetach();
       if (stopping_) {
         stopping_ = false;
         registry_->SetStopping(false);

@@ -52,6 +52,7 @@ TEST_F(EntitlementsTest, WhatMakesNoSenseIsNotSent) {
   for (const std::vector<std::string>& wrong : {std::vector<std::string>{"budget", "0"},
                                                 {"budget", "much"},
                                                 {"guarantee", "web", "-1"},
+                                                {"guarantee", "web", "0"},
                                                 {"guarantee", "a/b", "1G"},
                                                 {"weight", "web", "+5"},
                                                 {"weight", "web", "heavy"},
@@ -79,6 +80,7 @@ TEST_F(EntitlementsTest, RefusalIsShown) {
 TEST_F(EntitlementsTest, PlanIsShown) {
   VmStatus vm = FakeHost::SomeVm("web");
   vm.planned_bytes = 640 * kMiB;
+  vm.limit_bytes = 512 * kMiB;
   vm.target_bytes = 200 * kMiB;
   vm.weight = 250;
   host_.Add(vm);
@@ -87,6 +89,9 @@ TEST_F(EntitlementsTest, PlanIsShown) {
   ExpectContains(shown.out, "640.0 MiB");
   ExpectContains(shown.out, "by a weight of 250: at most 200.0 MiB resident");
   ExpectContains(Run({"list"}).out, "200.0 MiB");
+  vm.limit_bytes = 200 * kMiB + 100;
+  host_.Add(vm);
+  ExpectContains(Run({"show", "web"}).out, "holds it back no further");
 }
 
 }  // namespace

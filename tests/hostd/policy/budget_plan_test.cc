@@ -97,9 +97,18 @@ TEST(PlanBudget, WeightsAndSizesDecide) {
 TEST(PlanBudget, WhatOneDoesNotUseGoesToTheOthers) {
   const BudgetPlan plan =
       PlanBudget(1100 * kMiB, {Small(1024 * kMiB, 100 * kMiB), Greedy(1024 * kMiB)});
-  ExpectNear(plan.shares[0].host_bytes, 164 * kMiB);  // and 64 MiB to grow into
-  ExpectNear(plan.shares[0].resident_bytes, 164 * kMiB);
-  ExpectNear(plan.shares[1].host_bytes, 936 * kMiB);
+  ExpectNear(plan.shares[0].host_bytes, 132 * kMiB);  // and 32 MiB to grow into
+  ExpectNear(plan.shares[0].resident_bytes, 132 * kMiB);
+  ExpectNear(plan.shares[1].host_bytes, 968 * kMiB);
+}
+
+TEST(PlanBudget, WhileAllThatIsUsedFitsNothingIsTaken) {
+  std::vector<BudgetSignals> vms(101, Small(1024 * kMiB, 300 * kMiB));
+  vms[0] = Small(64 * 1024 * kMiB, 40000 * kMiB);
+  const BudgetPlan plan = PlanBudget(71000 * kMiB, vms);
+  for (size_t i = 0; i < vms.size(); ++i) {
+    ASSERT_GE(plan.shares[i].resident_bytes, vms[i].resident) << i;
+  }
 }
 
 TEST(PlanBudget, WhereAllIsUsedFitsTheRestIsRoomToGrowInto) {
@@ -125,7 +134,7 @@ TEST(PlanBudget, UnusedGuaranteeIsLentAndMayBeTakenBack) {
   const BudgetPlan plan = PlanBudget(1000 * kMiB, vms);
   EXPECT_EQ(plan.missing_bytes, 0u);
   EXPECT_EQ(plan.shares[0].resident_bytes, 600 * kMiB);
-  ExpectNear(plan.shares[1].host_bytes, (1000 - 164) * kMiB);
+  ExpectNear(plan.shares[1].host_bytes, (1000 - 132) * kMiB);
 }
 
 TEST(PlanBudget, BudgetThatIsTooSmallIsSaidToBe) {
@@ -156,8 +165,28 @@ TEST(PlanBudget, PagesThatDoNotCompressAreNotTakenInVain) {
   std::vector<BudgetSignals> vms(2, Greedy(1024 * kMiB));
   vms[0].pool = vms[0].swapped;
   const BudgetPlan plan = PlanBudget(1400 * kMiB, vms);
-  EXPECT_GE(plan.shares[0].resident_bytes, kLeastResidentBytes);
-  EXPECT_GT(plan.shares[0].host_bytes, 900 * kMiB) << "nine tenths of it stay, whatever is taken";
+  EXPECT_GE(plan.shares[0].resident_bytes, vms[0].resident) << "taking more would not help";
+  // 1016 MiB of the first, and of the second 32 MiB and half of the rest.
+  ExpectNear(plan.missing_bytes, (1016 + 528 - 1400) * kMiB);
+}
+
+TEST(PlanBudget, VmThatCompressesBadlyKeepsAQuarterOfWhatItUses) {
+  std::vector<BudgetSignals> vms(2, Greedy(8192 * kMiB));
+  vms[0].pool = vms[0].swapped * 3 / 5;
+  vms[1].pool = vms[1].swapped / 4;
+  const BudgetPlan plan = PlanBudget(9800 * kMiB, vms);
+  ExpectNear(plan.shares[0].resident_bytes, 2048 * kMiB);
+  EXPECT_GT(plan.shares[1].resident_bytes, 2048 * kMiB);
+  ExpectNear(HostBytes(plan), 9800 * kMiB);
+}
+
+TEST(PlanBudget, WhereAQuarterDoesNotFitAllKeepTheSamePartOfWhatTheyUse) {
+  std::vector<BudgetSignals> vms = {Greedy(8192 * kMiB), Greedy(1024 * kMiB)};
+  vms[1].weight = 10000;
+  const BudgetPlan plan = PlanBudget(5200 * kMiB, vms);
+  EXPECT_EQ(plan.missing_bytes, 0u);
+  ExpectNear(plan.shares[0].resident_bytes, 8 * plan.shares[1].resident_bytes);
+  ExpectNear(HostBytes(plan), 5200 * kMiB);
 }
 
 TEST(PlanBudget, VmThatIsBeingLetGoCountsAsAllThatItUses) {
@@ -185,7 +214,6 @@ TEST(PlanBudget, AnyVmsGetAtLeastTheirGuaranteesAndTogetherNoMoreThanTheBudget) 
       vm.bookkeeping = vm.ram / 170;
       if (upto(3) == 0) vm.limit = (32 + upto(64 * 1024)) * kMiB;
       if (upto(3) == 0) vm.guarantee = upto(std::min(vm.ram, vm.limit));
-      vm.steerable = upto(20) != 0;
     }
     const uint64_t budget = (32 + upto(512 * 1024)) * kMiB;
     const BudgetPlan plan = PlanBudget(budget, vms);

@@ -70,15 +70,19 @@ TEST_F(EntitlementTest, OrdersThatMakeNoSenseAreRefusedAndChangeNothing) {
   EXPECT_EQ(entitlement_.orders().weight, 100u);
 }
 
-TEST_F(EntitlementTest, LimitAndGuaranteeMustNotContradict) {
+TEST_F(EntitlementTest, LimitLeavesRoomForTheGuarantee) {
   ASSERT_TRUE(entitlement_.SetGuarantee(256 * kMiB).ok());
-  ExpectRefused(entitlement_.SetLimit(255 * kMiB), absl::StatusCode::kFailedPrecondition,
-                "256 MiB");
-  ASSERT_TRUE(entitlement_.SetLimit(256 * kMiB).ok());
-  ExpectRefused(entitlement_.SetGuarantee(257 * kMiB), absl::StatusCode::kFailedPrecondition,
-                "256 MiB");
+  ExpectRefused(entitlement_.SetLimit(256 * kMiB), absl::StatusCode::kFailedPrecondition,
+                "guaranteed 256 MiB");
+  ASSERT_TRUE(entitlement_.SetLimit(272 * kMiB).ok());
+  // What reclaim goes down to, and a little further.
+  EXPECT_GE(residency_.target(), BytesToPages(256 * kMiB) + Reclaim::kMaxTakenTooMuch);
+  EXPECT_EQ(entitlement_.floor_pages(), BytesToPages(256 * kMiB) + Reclaim::kMaxTakenTooMuch);
+  ExpectRefused(entitlement_.SetGuarantee(272 * kMiB), absl::StatusCode::kFailedPrecondition,
+                "limited to 272 MiB");
   EXPECT_EQ(entitlement_.orders().guarantee, 256 * kMiB);
   ASSERT_TRUE(entitlement_.SetGuarantee(0).ok());
+  EXPECT_EQ(entitlement_.floor_pages(), 0u);
   ASSERT_TRUE(entitlement_.SetLimit(64 * kMiB).ok());
 }
 

@@ -65,6 +65,18 @@ TEST(ChangeOf, TellsWhatWasPluggedAndUnplugged) {
             "4 MiB of memory were plugged into it and 8 MiB of memory were unplugged from it");
 }
 
+TEST(IsBeingUnplugged, WhatQemuHasUnmappedAndNotClosed) {
+  const VmRam ram = Ram({RamAt(16, 8, kDimm), RamAt(32, 64, kRam)});
+  FileUsers users;
+  users.mappers = {{4711, kRam}, {4711, kDimm}};
+  users.holders = {{4711, kRam}, {4711, kDimm}, {getpid(), kRam}, {getpid(), kDimm}};
+  EXPECT_FALSE(IsBeingUnplugged(ram, 4711, users));
+  users.mappers.pop_back();
+  EXPECT_TRUE(IsBeingUnplugged(ram, 4711, users));
+  users.holders.push_back({4712, kDimm});
+  EXPECT_FALSE(IsBeingUnplugged(ram, 4711, users)) << "somebody else has it";
+}
+
 TEST(UnpluggedMemfds, AreThoseNobodyButEbbdHas) {
   const VmRam ram = Ram({RamAt(16, 8, kDimm), RamAt(32, 64, kRam)});
   FileUsers users;

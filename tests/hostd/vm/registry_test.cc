@@ -131,7 +131,7 @@ TEST_F(RegistryTest, MoreThanTheBudgetIsNotGuaranteed) {
   const absl::Status refused = registry_.SetGuarantee("beta", 33 * kMiB, kCaller);
   EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_NE(refused.message().find("other VMs are guaranteed 64 MiB"), std::string::npos);
-  EXPECT_EQ(registry_.SetBudget(63 * kMiB, kCaller).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(registry_.SetBudget(63 * kMiB, kCaller).code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(registry_.SetBudget(1, kCaller).code(), absl::StatusCode::kInvalidArgument);
   EXPECT_TRUE(NewEvents().empty());
   EXPECT_TRUE(registry_.SetGuarantee("beta", 32 * kMiB, kCaller).ok());

@@ -58,6 +58,14 @@ TEST_F(VmTest, SwapOutBelowItsGuaranteeIsRefused) {
   EXPECT_EQ(vm().Status().swap_out_target_bytes, 0u);
 }
 
+TEST_F(VmTest, SwapOutUnderWayHeedsAGuaranteeThatIsGivenMeanwhile) {
+  ASSERT_TRUE(vm().SwapOut(32 * kMiB).ok());
+  ASSERT_TRUE(vm().entitlement().SetGuarantee(40 * kMiB).ok());
+  ASSERT_TRUE(WaitUntil([&] { return vm().Status().swap_out_target_bytes == 0; }));
+  EXPECT_GE(running_.memory->ResidentPages(), BytesToPages(40 * kMiB));
+  EXPECT_LT(running_.memory->ResidentPages(), BytesToPages(60 * kMiB));
+}
+
 TEST_F(VmTest, LimitedVmComesDownBelowItsLimitAndStillReadsItsMemory) {
   ASSERT_TRUE(vm().entitlement().SetLimit(kHalf).ok());
   ASSERT_TRUE(running_.WaitForResident(BytesToPages(kHalf)));
