@@ -19,7 +19,7 @@ namespace {
 // A guest that grows outruns its plan until the next one, and is slowed down.
 constexpr int64_t kPlanIntervalNs = 100 * kNsPerMs;
 // Figures go up and down; so many plans must do before a shortage is said to be over.
-constexpr int kRoundsUntilEnough = 100;
+constexpr int kRoundsUntilEnough = 20;
 
 }  // namespace
 

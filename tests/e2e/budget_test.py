@@ -25,7 +25,7 @@ PARAMETERS = ("ebb.fill_mib=640 ebb.hot_mib=32 ebb.disks=0 ebb.fill_mib_s=100 eb
               "ebb.hot_mib_s=8")
 FULL_S = 200
 SETTLED_S = 60
-WATCH_S = 15
+WATCH_S = 8
 WITHIN = 0.1  # of the plan
 
 

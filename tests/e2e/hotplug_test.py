@@ -32,14 +32,14 @@ PROBED_BYTES = 8 * MIB
 # free of it, it gives back without writing zeros to it first.
 PARAMETERS = ("memhp_default_state=online_movable init_on_alloc=0 "
               "ebb.seed=1 ebb.fill_mib=150 ebb.hot_mib=8 ebb.disk_mib=8 ebb.fill_mib_s=100 "
-              f"ebb.sweep_mib_s=8 ebb.churn_s=8 ebb.churn_mib={CHURN_BYTES // MIB}")
+              f"ebb.sweep_mib_s=8 ebb.churn_s=5 ebb.churn_mib={CHURN_BYTES // MIB}")
 VIRTIO_MEM = "virtio-mem-pci,id=vmem0,memdev=vmem0-ram,requested-size=0"
 USED_BYTES = 8 * MIB
 USED_S = 30
 GUEST_S = 120  # for the guest to do what it is asked to; it takes a tenth where nothing else runs
 AGAIN_S = 30   # ebbd looks every 5 s, brings everything back, and is asked again after 1 s
 ASK_AGAIN_S = 20
-HELD_S = 3
+HELD_S = 2
 MONITOR_S = 30
 
 

@@ -12,7 +12,7 @@ namespace ebb {
 namespace {
 
 constexpr Caller kOperator = {0, 4242};
-constexpr uint64_t kFullRam = 256 * kMiB;
+constexpr uint64_t kFullRam = 96 * kMiB;
 
 class BudgetWatchTest : public testing::Test {
  protected:
@@ -28,20 +28,20 @@ class BudgetWatchTest : public testing::Test {
                       [&](const Event& event) { return EventKindName(event.kind) == kind; }));
   }
 
-  Registry registry_{"1.2.3", MonotonicNs(), 320 * kMiB};
+  Registry registry_{"1.2.3", MonotonicNs(), 128 * kMiB};
 };
 
 TEST_F(BudgetWatchTest, VmsGetTheirPartsAndTheLowestLimitHolds) {
   Add("alpha");
   Add("beta");
   ASSERT_TRUE(registry_.SetWeight("beta", 200, kOperator).ok());
-  ASSERT_TRUE(registry_.SetBudget(400 * kMiB, kOperator).ok());
+  ASSERT_TRUE(registry_.SetBudget(160 * kMiB, kOperator).ok());
   EXPECT_EQ(ShareBudgetOut(registry_), 0u);
   const VmStatus alpha = StatusOf("alpha");
   const VmStatus beta = StatusOf("beta");
   EXPECT_GT(alpha.planned_bytes, 0u);
   EXPECT_GT(beta.planned_bytes, alpha.planned_bytes);
-  EXPECT_LE(alpha.planned_bytes + beta.planned_bytes, 400 * kMiB);
+  EXPECT_LE(alpha.planned_bytes + beta.planned_bytes, 160 * kMiB);
   EXPECT_GT(alpha.target_bytes, 0u);
   EXPECT_LT(alpha.target_bytes, alpha.planned_bytes) << "its pool costs something, too";
   EXPECT_EQ(alpha.limit_bytes, 0u) << "nobody has set one";
@@ -50,11 +50,11 @@ TEST_F(BudgetWatchTest, VmsGetTheirPartsAndTheLowestLimitHolds) {
 TEST_F(BudgetWatchTest, GuaranteeIsKeptInFullAboveReclaimsSlack) {
   Add("alpha");
   Add("beta");
-  ASSERT_TRUE(registry_.SetGuarantee("beta", 128 * kMiB, kOperator).ok());
+  ASSERT_TRUE(registry_.SetGuarantee("beta", 48 * kMiB, kOperator).ok());
   ShareBudgetOut(registry_);
   Residency residency;
   residency.SetLimit(BytesToPages(StatusOf("beta").target_bytes));
-  EXPECT_GE(residency.target(), BytesToPages(128 * kMiB) + Reclaim::kMaxTakenTooMuch);
+  EXPECT_GE(residency.target(), BytesToPages(48 * kMiB) + Reclaim::kMaxTakenTooMuch);
 }
 
 TEST_F(BudgetWatchTest, WithoutABudgetNothingIsPlanned) {
@@ -81,13 +81,13 @@ TEST_F(BudgetWatchTest, VmThatIsBeingLetGoIsNotHeldBack) {
 TEST_F(BudgetWatchTest, ShortageIsAnEventOnceAndStandsInTheStatus) {
   for (const char* name : {"alpha", "beta", "gamma"}) Add(name);
   for (const char* name : {"alpha", "beta", "gamma"}) {
-    ASSERT_TRUE(registry_.SetGuarantee(name, 100 * kMiB, kOperator).ok());
+    ASSERT_TRUE(registry_.SetGuarantee(name, 40 * kMiB, kOperator).ok());
   }
   const BudgetWatch watch(&registry_);
   ASSERT_TRUE(WaitUntil([&] { return registry_.Status().budget_missing_bytes > 0; }));
   ASSERT_TRUE(WaitUntil([&] { return Events("budget_short") > 0; }));
   EXPECT_EQ(Events("budget_holds"), 0);
-  ASSERT_TRUE(registry_.SetBudget(1024 * kMiB, kOperator).ok());
+  ASSERT_TRUE(registry_.SetBudget(512 * kMiB, kOperator).ok());
   ASSERT_TRUE(WaitUntil([&] { return Events("budget_holds") > 0; }));
   EXPECT_EQ(registry_.Status().budget_missing_bytes, 0u);
   EXPECT_EQ(Events("budget_short"), 1);
