@@ -9,8 +9,6 @@
 #include "absl/strings/str_format.h"
 #include "hostd/base/log.h"
 #include "hostd/base/units.h"
-#include "hostd/base/wait_checks.h"
-#include "hostd/os/thread.h"
 #include "hostd/policy/budget_plan.h"
 
 namespace ebb {
@@ -23,25 +21,11 @@ constexpr int kRoundsUntilEnough = 20;
 
 }  // namespace
 
-BudgetWatch::BudgetWatch(Registry* registry) : registry_(registry) {
-  thread_ = std::thread([this] { Run(); });
-}
-
-BudgetWatch::~BudgetWatch() {
-  stopping_.store(true);
-  stop_event_.Set();
-  MayWait("for the budget thread");
-  thread_.join();
-}
-
-void BudgetWatch::Run() {
-  // Not at low priority: on a busy host most of all somebody has to say who gets what.
-  EnterThreadRole("budget", ThreadRole::kUrgentReclaim);
-  while (!stopping_.load()) {
-    Note(ShareBudgetOut(*registry_));
-    WaitReadable(stop_event_.fd(), stop_event_, kPlanIntervalNs);
-  }
-}
+// Not at low priority: on a busy host most of all somebody has to say who gets what.
+BudgetWatch::BudgetWatch(Registry* registry)
+    : registry_(registry), thread_("budget", ThreadRole::kUrgentReclaim, kPlanIntervalNs, [this] {
+        Note(ShareBudgetOut(*registry_));
+      }) {}
 
 void BudgetWatch::Note(uint64_t missing_bytes) {
   registry_->SetBudgetMissing(missing_bytes);

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <atomic>
-#include <thread>
+#include <cstdint>
 
-#include "hostd/os/wake_event.h"
+#include "hostd/os/periodic_thread.h"
 #include "hostd/vm/registry.h"
 
 namespace ebb {
@@ -15,18 +14,14 @@ class BudgetWatch {
  public:
   // `registry` must outlive this.
   explicit BudgetWatch(Registry* registry);
-  ~BudgetWatch();
 
  private:
-  void Run();
   void Note(uint64_t missing_bytes);
 
   Registry* const registry_;
-  WakeEvent stop_event_;
-  std::atomic<bool> stopping_{false};
   bool short_ = false;  // budget thread only, as the next
   int rounds_enough_ = 0;
-  std::thread thread_;
+  PeriodicThread thread_;  // after all that it uses
 };
 
 // One round of it. By how many bytes the plan exceeds the budget.

@@ -12,9 +12,7 @@
 #include "hostd/base/log.h"
 #include "hostd/base/status_macros.h"
 #include "hostd/base/units.h"
-#include "hostd/base/wait_checks.h"
 #include "hostd/os/process.h"
-#include "hostd/os/thread.h"
 #include "hostd/vm/attach_check.h"
 #include "hostd/vm/ram_change.h"
 
@@ -53,24 +51,9 @@ bool HasStrangers(const FileUsers& users, const std::vector<std::shared_ptr<Vm>>
 }  // namespace
 
 ConditionWatch::ConditionWatch(Registry* registry)
-    : registry_(registry), hotplug_(registry, HostAvailableBytes) {
-  thread_ = std::thread([this] { Run(); });
-}
-
-ConditionWatch::~ConditionWatch() {
-  stopping_.store(true);
-  stop_event_.Set();
-  MayWait("for the conditions thread");
-  thread_.join();
-}
-
-void ConditionWatch::Run() {
-  EnterThreadRole("conditions", ThreadRole::kReclaim);
-  while (!stopping_.load()) {
-    CheckAll();
-    WaitReadable(stop_event_.fd(), stop_event_, kIntervalNs);
-  }
-}
+    : registry_(registry),
+      hotplug_(registry, HostAvailableBytes),
+      thread_("conditions", ThreadRole::kReclaim, kIntervalNs, [this] { CheckAll(); }) {}
 
 absl::StatusOr<FileUsers> ConditionWatch::LookForUsers(
     const std::vector<std::shared_ptr<Vm>>& vms) {
@@ -80,7 +63,7 @@ absl::StatusOr<FileUsers> ConditionWatch::LookForUsers(
   }
   absl::StatusOr<FileUsers> users = UsersOf(files);
   if (!users.ok() || !HasStrangers(*users, vms)) return users;
-  WaitReadable(stop_event_.fd(), stop_event_, kForkNs);
+  thread_.Sleep(kForkNs);
   const absl::StatusOr<FileUsers> later = UsersOf(files);
   if (!later.ok()) return later.status();
   const auto gone = [&](const FileUser& user) {

@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <atomic>
 #include <map>
 #include <memory>
 #include <set>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "hostd/os/periodic_thread.h"
 #include "hostd/os/process_view.h"
-#include "hostd/os/wake_event.h"
 #include "hostd/vm/hotplug.h"
 #include "hostd/vm/registry.h"
 
@@ -25,10 +23,8 @@ class ConditionWatch {
  public:
   // `registry` must outlive this.
   explicit ConditionWatch(Registry* registry);
-  ~ConditionWatch();
 
  private:
-  void Run();
   void CheckAll();
   absl::StatusOr<FileUsers> LookForUsers(const std::vector<std::shared_ptr<Vm>>& vms);
   void CheckOne(Vm& vm, const absl::StatusOr<FileUsers>& users);
@@ -37,11 +33,9 @@ class ConditionWatch {
 
   Registry* const registry_;
   Hotplug hotplug_;
-  WakeEvent stop_event_;
-  std::atomic<bool> stopping_{false};
   std::map<std::string, int> rounds_unseen_;  // of each VM that could not be looked at
   std::set<std::string> unplugging_;          // VMs that were seen to, in the last round
-  std::thread thread_;
+  PeriodicThread thread_;                     // after all that it uses
 };
 
 }  // namespace ebb
