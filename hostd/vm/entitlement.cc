@@ -29,16 +29,9 @@ absl::Status Entitlement::SetLimit(uint64_t limit_bytes) {
         "the limit of %s must be at least %d MiB, or 0 for none", vm_name_, kMinLimitBytes / kMiB));
   }
   MutexLock lock(mutex_);
-  const uint64_t least_bytes = LimitFor(orders_.guarantee);
-  if (limit_bytes != 0 && limit_bytes < least_bytes) {
-    return absl::FailedPreconditionError(
-        absl::StrFormat("%s is guaranteed %d MiB, for which its limit must be at least %d MiB; a "
-                        "lower limit needs a lower guarantee first",
-                        vm_name_, orders_.guarantee / kMiB, RoundedUpMiB(least_bytes)));
-  }
-  orders_.limit = limit_bytes;
-  Apply();
-  return absl::OkStatus();
+  Orders orders = orders_;
+  orders.limit = limit_bytes;
+  return TryGive(orders);
 }
 
 absl::Status Entitlement::SetGuarantee(uint64_t guarantee_bytes) {
@@ -47,13 +40,21 @@ absl::Status Entitlement::SetGuarantee(uint64_t guarantee_bytes) {
         "%s has %d MiB of RAM; it cannot be guaranteed more", vm_name_, ram_bytes_ / kMiB));
   }
   MutexLock lock(mutex_);
-  const uint64_t least_bytes = LimitFor(guarantee_bytes);
-  if (orders_.limit != 0 && orders_.limit < least_bytes) {
+  Orders orders = orders_;
+  orders.guarantee = guarantee_bytes;
+  return TryGive(orders);
+}
+
+// Reclaim goes a little below a limit.
+absl::Status Entitlement::TryGive(const Orders& orders) {
+  const uint64_t least_bytes = LimitFor(orders.guarantee);
+  if (orders.limit != 0 && orders.limit < least_bytes) {
     return absl::FailedPreconditionError(absl::StrFormat(
-        "%s is limited to %d MiB, and that guarantee needs a limit of at least %d MiB first",
-        vm_name_, orders_.limit / kMiB, RoundedUpMiB(least_bytes)));
+        "%s cannot be limited to %d MiB and guaranteed %d MiB: that needs a limit of at least %d "
+        "MiB, or a lower guarantee",
+        vm_name_, orders.limit / kMiB, orders.guarantee / kMiB, RoundedUpMiB(least_bytes)));
   }
-  orders_.guarantee = guarantee_bytes;
+  orders_ = orders;
   Apply();
   return absl::OkStatus();
 }

@@ -55,6 +55,8 @@ class Entitlement {
   void Resume();
 
  private:
+  // Unless they contradict each other.
+  absl::Status TryGive(const Orders& orders) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Apply() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::string vm_name_;
