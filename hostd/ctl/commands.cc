@@ -113,59 +113,6 @@ int RunShow(const Invocation& invocation) {
   return kExitDone;
 }
 
-std::string LimitResult(const std::string& name, const Json& vm) {
-  const uint64_t limit = NumberField(vm, "limit_bytes");
-  const uint64_t resident = NumberField(vm, "resident_bytes");
-  const std::string budget =
-      IsHeldByBudget(vm)
-          ? absl::StrCat("Its part of the host's budget is ",
-                         HumanSize(NumberField(vm, "target_bytes")), " resident now.\n")
-          : "";
-  if (limit == 0) {
-    std::string text =
-        absl::StrCat(name, ": no limit any more; ", MemoryInOneLine(vm), "\n", budget);
-    if (NumberField(vm, "swapped_bytes") > 0 && budget.empty()) {
-      absl::StrAppend(&text,
-                      "Pages come back as the guest touches them; all at once: ", "ebbctl swap-in ",
-                      name, "\n");
-    }
-    return text;
-  }
-  std::string text = absl::StrCat(name, ": limited to ", HumanSize(limit), " resident; now ",
-                                  MemoryInOneLine(vm), "\n", budget);
-  if (resident > limit) {
-    absl::StrAppend(&text, "Ebb now swaps out until it fits. Watch it with: ebbctl show ", name,
-                    "\n");
-  }
-  return text;
-}
-
-int RunLimit(const Invocation& invocation) {
-  const std::string& name = invocation.arguments[0];
-  const std::string& size = invocation.arguments[1];
-  if (!IsVmName(name)) return ComplainAboutName(name);
-  uint64_t bytes = 0;
-  if (size != "none") {
-    const absl::StatusOr<uint64_t> parsed = ParseSize(size);
-    if (!parsed.ok()) return Complain(kExitUsage, MessageOf(parsed.status()));
-    if (*parsed == 0) {
-      return Complain(kExitUsage, absl::StrCat("0 is not a limit; to lift the limit: ebbctl limit ",
-                                               name, " none"));
-    }
-    bytes = *parsed;
-  }
-  Session session(invocation);
-  const auto vm =
-      session.Call("PUT", PathOf(name, "/limit"), absl::StrCat("{\"bytes\":", bytes, "}"));
-  if (!vm) return session.Fail();
-  if (invocation.json) {
-    PrintJson(*vm);
-  } else {
-    Print(LimitResult(name, *vm));
-  }
-  return kExitDone;
-}
-
 // What a swap-out that has ended leaves behind. A little above what was asked for is normal: the
 // guest runs on.
 std::string SwapOutResult(const std::string& name, uint64_t to_bytes, bool did_run,

@@ -17,9 +17,15 @@
 namespace ebb {
 namespace {
 
-// 0 for "none".
-absl::StatusOr<uint64_t> SizeOrNone(const std::string& text) {
-  return text == "none" ? uint64_t{0} : ParseSize(text);
+// 0 for "none", and for nothing else. `command` and what follows it gave the size.
+absl::StatusOr<uint64_t> SizeOrNone(const std::string& text, const std::string& command) {
+  if (text == "none") return 0;
+  absl::StatusOr<uint64_t> bytes = ParseSize(text);
+  if (bytes.ok() && *bytes == 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("0 is no size for this; for none: ebbctl ", command, " none"));
+  }
+  return bytes;
 }
 
 // Gives the order and prints what came of it.
@@ -34,6 +40,47 @@ int Order(const Invocation& invocation, const std::string& path, const std::stri
     Print(result(*answer));
   }
   return kExitDone;
+}
+
+std::string BytesBody(uint64_t bytes) { return absl::StrCat("{\"bytes\":", bytes, "}"); }
+
+// `command` is the last part of its path, too.
+int RunSizeOfVm(const Invocation& invocation, const std::string& command,
+                const std::function<std::string(const Json&)>& result) {
+  const std::string& name = invocation.arguments[0];
+  if (!IsVmName(name)) return ComplainAboutName(name);
+  const absl::StatusOr<uint64_t> bytes =
+      SizeOrNone(invocation.arguments[1], absl::StrCat(command, " ", name));
+  if (!bytes.ok()) return Complain(kExitUsage, MessageOf(bytes.status()));
+  return Order(invocation, absl::StrCat(PathOf(name), "/", command), BytesBody(*bytes), result);
+}
+
+std::string LimitResult(const Json& vm) {
+  const std::string name = TextField(vm, "name");
+  const uint64_t limit = NumberField(vm, "limit_bytes");
+  const uint64_t resident = NumberField(vm, "resident_bytes");
+  const std::string budget =
+      IsHeldByBudget(vm)
+          ? absl::StrCat("Its part of the host's budget is ",
+                         HumanSize(NumberField(vm, "target_bytes")), " resident now.\n")
+          : "";
+  if (limit == 0) {
+    std::string text =
+        absl::StrCat(name, ": no limit any more; ", MemoryInOneLine(vm), "\n", budget);
+    if (NumberField(vm, "swapped_bytes") > 0 && budget.empty()) {
+      absl::StrAppend(&text,
+                      "Pages come back as the guest touches them; all at once: ", "ebbctl swap-in ",
+                      name, "\n");
+    }
+    return text;
+  }
+  std::string text = absl::StrCat(name, ": limited to ", HumanSize(limit), " resident; now ",
+                                  MemoryInOneLine(vm), "\n", budget);
+  if (resident > limit) {
+    absl::StrAppend(&text, "Ebb now swaps out until it fits. Watch it with: ebbctl show ", name,
+                    "\n");
+  }
+  return text;
 }
 
 std::string BudgetResult(const Json& host) {
@@ -63,25 +110,15 @@ std::string WeightResult(const Json& vm) {
 }  // namespace
 
 int RunBudget(const Invocation& invocation) {
-  const absl::StatusOr<uint64_t> bytes = SizeOrNone(invocation.arguments[0]);
+  const absl::StatusOr<uint64_t> bytes = SizeOrNone(invocation.arguments[0], "budget");
   if (!bytes.ok()) return Complain(kExitUsage, MessageOf(bytes.status()));
-  if (*bytes == 0 && invocation.arguments[0] != "none") {
-    return Complain(kExitUsage, "0 is not a budget; to have none: ebbctl budget none");
-  }
-  return Order(invocation, "/v1/budget", absl::StrCat("{\"bytes\":", *bytes, "}"), BudgetResult);
+  return Order(invocation, "/v1/budget", BytesBody(*bytes), BudgetResult);
 }
 
+int RunLimit(const Invocation& invocation) { return RunSizeOfVm(invocation, "limit", LimitResult); }
+
 int RunGuarantee(const Invocation& invocation) {
-  const std::string& name = invocation.arguments[0];
-  if (!IsVmName(name)) return ComplainAboutName(name);
-  const absl::StatusOr<uint64_t> bytes = SizeOrNone(invocation.arguments[1]);
-  if (!bytes.ok()) return Complain(kExitUsage, MessageOf(bytes.status()));
-  if (*bytes == 0 && invocation.arguments[1] != "none") {
-    return Complain(kExitUsage, absl::StrCat("0 is not a guarantee; to lift it: ebbctl guarantee ",
-                                             name, " none"));
-  }
-  return Order(invocation, PathOf(name, "/guarantee"), absl::StrCat("{\"bytes\":", *bytes, "}"),
-               GuaranteeResult);
+  return RunSizeOfVm(invocation, "guarantee", GuaranteeResult);
 }
 
 int RunWeight(const Invocation& invocation) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The commands about the host's budget, and who gets how much of it.
+// The commands about what VMs may have of the host's memory.
 #pragma once
 
 #include "hostd/ctl/commands.h"
@@ -7,6 +7,7 @@
 namespace ebb {
 
 // Each returns an ExitCode.
+int RunLimit(const Invocation& invocation);
 int RunBudget(const Invocation& invocation);
 int RunGuarantee(const Invocation& invocation);
 int RunWeight(const Invocation& invocation);
