@@ -94,6 +94,8 @@ bool ParseArguments(int argc, char** argv, Options& options, OptionError& error)
 }
 
 bool ParseEnvironment(Options& options, OptionError& error) {
+  const char* mode = getenv("EBB_MODE");
+  if (mode && !SetMode("EBB_MODE", mode, options.mode, error)) return false;
   const char* socket_path = getenv("EBB_SOCKET");
   if (socket_path == nullptr) return Fail(error, "EBB_SOCKET is missing");
   if (!SetPath("EBB_SOCKET", socket_path, options.socket_path, error)) return false;
@@ -102,9 +104,7 @@ bool ParseEnvironment(Options& options, OptionError& error) {
   const char* name = getenv("EBB_NAME");
   if (name && !SetName("EBB_NAME", name, options, error)) return false;
   const char* qemu = getenv("EBB_QEMU");
-  if (qemu && !SetQemu("EBB_QEMU", qemu, options, error)) return false;
-  const char* mode = getenv("EBB_MODE");
-  return mode == nullptr || SetMode("EBB_MODE", mode, options.mode, error);
+  return qemu == nullptr || SetQemu("EBB_QEMU", qemu, options, error);
 }
 
 void FillVmName(const char* command_line_path, Options& options) {

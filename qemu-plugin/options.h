@@ -29,6 +29,7 @@ struct OptionError {
 };
 
 bool ParseArguments(int argc, char** argv, Options& options, OptionError& error);
+// The mode is taken whatever is wrong with the rest: it says what becomes of the VM then.
 bool ParseEnvironment(Options& options, OptionError& error);
 
 // The name a VM gets when nobody chose one: QEMU's -name, else "qemu-PID".

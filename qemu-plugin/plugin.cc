@@ -68,15 +68,19 @@ void SurviveDaemonize() {
                  [] { g_session.AfterForkInChild(); });
 }
 
+// What becomes of a VM that cannot be served.
+const char* Outcome(const Options& options) {
+  return options.mode == Mode::kRequired ? "does not start" : "runs without overcommit";
+}
+
 // Says why not, and what to do.
 bool MayServe(const Options& options, const char* override) {
   char why[160];
   if (options.any_qemu || IsTested(g_qemu_version, why, sizeof why)) return true;
   Options named = options;
   FillVmName(kOwnCommandLine, named);
-  WriteLine(
-      "VM %s: %s; the VM %s. Use another QEMU or Ebb, or take the risk with %s", named.vm_name, why,
-      options.mode == Mode::kRequired ? "does not start" : "runs without overcommit", override);
+  WriteLine("VM %s: %s; the VM %s. Use another QEMU or Ebb, or take the risk with %s",
+            named.vm_name, why, Outcome(options), override);
   return false;
 }
 
@@ -107,13 +111,15 @@ void StartFromPreload() {
   Options options;
   OptionError error;
   if (!ParseEnvironment(options, error)) {
-    return WriteLine("%s; the VM runs without overcommit", error.text);
+    WriteLine("%s; the VM %s", error.text, Outcome(options));
+    return ExitIfRequired(options);
   }
   if (!MayServe(options, "EBB_QEMU=any")) return ExitIfRequired(options);
   if (options.mode == Mode::kRequired && !DaemonAnswers(options)) return ExitIfRequired(options);
   SurviveDaemonize();
   if (!g_session.Start(options, g_qemu_version.packed(), Ram::kAwaited)) {
-    WriteLine("cannot create a thread; the VM runs without overcommit");
+    WriteLine("cannot create a thread; the VM %s", Outcome(options));
+    ExitIfRequired(options);
   }
 }
 

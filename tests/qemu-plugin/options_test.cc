@@ -123,6 +123,14 @@ TEST(Options, SaysWhichVariableIsWrong) {
   EXPECT_STREQ(error.text, "EBB_MODE: 'maybe' is neither optional nor required");
 }
 
+TEST(Options, ModeIsTakenWhateverIsWrongWithTheRest) {
+  Options options;
+  OptionError error;
+  Variable socket("EBB_SOCKET", "not absolute"), mode("EBB_MODE", "required");
+  EXPECT_FALSE(ParseEnvironment(options, error));
+  EXPECT_EQ(options.mode, Mode::kRequired);
+}
+
 TEST(Options, NameOfProcessIsTheLastResort) {
   Options options;
   FillVmName("/nonexistent", options);

@@ -225,6 +225,16 @@ def test_required_without_ebbd(library, nowhere):
                               f"required without ebbd, {loading.how}")
 
 
+def test_wrong_environment(library, nowhere):
+    """What the library cannot make sense of does not lift a promise."""
+    refusal = "ebb: EBB_QEMU: '11.2' is not 'any'; the VM {}"
+    with preload(library, nowhere, qemu="11.2", mode="required").start() as qemu:
+        check_start_fails(qemu, refusal.format("does not start"), "wrong environment, required")
+    with preload(library, nowhere, qemu="11.2").start() as qemu:
+        tap.equal(qemu.process.stderr.readline(), refusal.format("runs without overcommit") + "\n",
+                  "wrong environment: QEMU runs on")
+
+
 def test_required_preload(ebbd, library):
     with preload(library, ebbd.path, mode="required", name="web").start() as qemu:
         answer_question(ebbd, "required, preload")
@@ -280,6 +290,7 @@ with tempfile.TemporaryDirectory(prefix="ebb-qemu-") as place:
         test_untested_version(loader, daemon, past, f"{place}/qmp.sock")
     test_required_preload(daemon, built)
     test_required_without_ebbd(built, f"{place}/none.sock")
+    test_wrong_environment(built, f"{place}/none.sock")
     test_start_fails(f"{built},socket={daemon.path}", "plugin requires API version 99",
                      "an API version that QEMU has not", EBB_PLUGIN_API="99")
     test_start_fails(f"{built},socket={daemon.path},swap=on", "ebb: unknown argument 'swap=on'",
