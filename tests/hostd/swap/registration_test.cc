@@ -146,6 +146,15 @@ TEST_F(RegistrationTest, UnplugIsSeenHoweverLateItCame) {
   EXPECT_FALSE(memory_.Look({2 * kChunk}).registered);
 }
 
+TEST_F(RegistrationTest, WhereNothingLiesNowIsNotTriedForEver) {
+  memory_.Unplug(kSecondMapping);
+  memory_.FailNext(GuestOp::kRegister, OsResult::kNotMapped);
+  EXPECT_FALSE(registration_.Ensure({{2 * kChunk}, 1}));
+  memory_.ForgetCalls();
+  EXPECT_FALSE(registration_.Ensure({{2 * kChunk}, 1}));
+  EXPECT_TRUE(memory_.Calls(GuestOp::kRegister).empty());
+}
+
 TEST_F(RegistrationTest, UnpluggedRamDoesNotKeepTheRestUnregistered) {
   memory_.Unplug(kSecondMapping);
   EXPECT_FALSE(registration_.EnsureAll());
