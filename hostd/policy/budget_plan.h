@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "hostd/base/units.h"
+
 namespace ebb {
 
 // What is known of one VM when the host's budget is shared out. Bytes.
@@ -34,7 +36,7 @@ struct BudgetPlan {
 
 // What a VM that was given no guarantee keeps resident: in less than this a Linux guest does not
 // run, and its QEMU does not either.
-inline constexpr uint64_t kLeastResidentBytes = 32 * (uint64_t{1} << 20);
+inline constexpr uint64_t kLeastResidentBytes = 32 * kMiB;
 
 // Shares `budget_bytes` out. Each VM gets a part by its weight and the size of its RAM: not more
 // than it has use for, not less than its guarantee costs, nor, where that is possible, a quarter of
