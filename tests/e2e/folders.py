@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The temporary folder of a run: sockets, logs, and copies of what QEMU's user has to read."""
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -10,12 +11,17 @@ from pathlib import Path
 from options import REPOSITORY
 from process import User
 
+ROOT_UID = 0
+
 
 def give_to_owner(folder: Path) -> None:
-    """What root put into the clone belongs to the clone's owner, who can then remove it."""
+    """What root put into the clone belongs to the clone's owner, who can then remove it. Not what
+    root gave to QEMU's user: other tests use that meanwhile, and remove it."""
     owner = REPOSITORY.stat()
     for path in (folder.parent, folder, *folder.rglob("*")):
-        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+        with contextlib.suppress(FileNotFoundError):
+            if path.lstat().st_uid == ROOT_UID:
+                os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 class Folders:
