@@ -13,6 +13,9 @@ struct SwapId {
   constexpr explicit operator bool() const { return value != 0; }
 };
 
+// A page of zeros. It has no record: one page in six of a guest is such a page.
+inline constexpr SwapId kZeroPageId{UINT32_MAX};
+
 // Where an object lies in a VM's pool: its offset in units of kPoolGrainBytes. Never an address.
 struct PoolHandle {
   uint64_t value = 0;

@@ -23,19 +23,19 @@ enum class Codec : uint8_t {
 };
 
 // The one authority on where a swapped page's content is, as an 8-byte value that changes in one
-// store. Layout (version 1):
-//   bits 0-3 tier, 4-7 codec, 8-20 length, 21-27 generation, 28-63 location
-// The location is a PoolHandle, or the repeated value of a same-filled page. The generation grows
-// with every use of the record, so that a reader that raced with a reuse sees another word.
+// store. Layout (version 2):
+//   bits 0-2 tier, 3-5 codec, 6-17 length - 1, 18-21 generation, 22-63 place
+// The place is a PoolHandle, or the repeated value of a same-filled page. The generation grows with
+// every use and every move of the record, so that who looked before sees another word.
 class SwapLocation {
  public:
-  static constexpr int kPoolHandleBits = 36;
+  static constexpr int kPoolHandleBits = 42;
 
   constexpr SwapLocation() = default;
   constexpr explicit SwapLocation(uint64_t bits) : bits_(bits) {}
 
   static constexpr SwapLocation SameFilled(uint32_t value) {
-    return Make(TierKind::kSameFilled, Codec::kRaw, 0, value);
+    return Make(TierKind::kSameFilled, Codec::kRaw, 1, value);
   }
   // `length_bytes` is 1..kPageBytes.
   static constexpr SwapLocation InPool(Codec codec, uint32_t length_bytes, PoolHandle handle) {
@@ -47,24 +47,31 @@ class SwapLocation {
   }
 
   constexpr uint64_t bits() const { return bits_; }
-  constexpr TierKind tier() const { return static_cast<TierKind>(bits_ & 0xf); }
-  constexpr Codec codec() const { return static_cast<Codec>((bits_ >> 4) & 0xf); }
-  constexpr uint32_t length_bytes() const { return (bits_ >> 8) & 0x1fff; }
+  constexpr TierKind tier() const { return static_cast<TierKind>(bits_ & 0x7); }
+  constexpr Codec codec() const { return static_cast<Codec>((bits_ >> kCodecShift) & 0x7); }
+  // Of the stored bytes; means nothing for a tier without storage.
+  constexpr uint32_t length_bytes() const {
+    return static_cast<uint32_t>((bits_ >> kLengthShift) & kLengthMask) + 1;
+  }
   constexpr uint32_t generation() const { return (bits_ >> kGenerationShift) & kGenerationMask; }
-  constexpr PoolHandle pool_handle() const { return {bits_ >> kLocationShift}; }
+  constexpr PoolHandle pool_handle() const { return {bits_ >> kPlaceShift}; }
   constexpr uint32_t same_filled_value() const {
-    return static_cast<uint32_t>(bits_ >> kLocationShift);
+    return static_cast<uint32_t>(bits_ >> kPlaceShift);
   }
   constexpr bool operator==(const SwapLocation&) const = default;
 
  private:
-  static constexpr int kGenerationShift = 21;
-  static constexpr uint64_t kGenerationMask = 0x7f;
-  static constexpr int kLocationShift = 64 - kPoolHandleBits;
+  static constexpr int kCodecShift = 3;
+  static constexpr int kLengthShift = 6;
+  static constexpr uint64_t kLengthMask = kPageBytes - 1;
+  static constexpr int kGenerationShift = 18;
+  static constexpr uint64_t kGenerationMask = 0xf;
+  static constexpr int kPlaceShift = 64 - kPoolHandleBits;
 
   static constexpr SwapLocation Make(TierKind tier, Codec codec, uint32_t length, uint64_t place) {
-    return SwapLocation(static_cast<uint64_t>(tier) | (static_cast<uint64_t>(codec) << 4) |
-                        (uint64_t{length} << 8) | (place << kLocationShift));
+    return SwapLocation(static_cast<uint64_t>(tier) |
+                        (static_cast<uint64_t>(codec) << kCodecShift) |
+                        (uint64_t{length - 1} << kLengthShift) | (place << kPlaceShift));
   }
 
   uint64_t bits_ = 0;

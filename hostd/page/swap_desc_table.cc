@@ -28,7 +28,7 @@ std::optional<SwapId> SwapDescTable::Allocate(const SwapDesc& desc) {
   const SwapLocation last(record.location.load(std::memory_order_relaxed));
   EBB_CHECK(last.tier() == TierKind::kFree, "allocating a record that is in use");
   EBB_TEST_POINT("record.allocate", id.value);
-  record.detail.store(desc.checksum, std::memory_order_relaxed);
+  record.detail.store(desc.checksum | kOneReference, std::memory_order_relaxed);
   record.location.store(desc.location.WithGeneration(last.generation() + 1).bits(),
                         std::memory_order_release);
   return id;
@@ -39,25 +39,51 @@ SwapId SwapDescTable::NextInList(SwapId id) const {
 }
 
 SwapDesc SwapDescTable::Load(SwapId id) const {
+  if (id == kZeroPageId) return {SwapLocation::SameFilled(0), 0};
   EBB_TEST_POINT("record.load", id.value);
   const Record& record = At(id);
   SwapDesc desc;
-  desc.location = SwapLocation(record.location.load(std::memory_order_acquire));
+  // In one order with TryRelocate and with who says that it reads (RecordReaders).
+  desc.location = SwapLocation(record.location.load(std::memory_order_seq_cst));
   desc.checksum = static_cast<uint32_t>(record.detail.load(std::memory_order_relaxed));
   return desc;
 }
 
 void SwapDescTable::Retire(SwapId id) {
+  if (id == kZeroPageId) return;
   EBB_TEST_POINT("record.retire", id.value);
   Record& record = At(id);
   EBB_CHECK(SwapLocation(record.location.load(std::memory_order_relaxed)).tier() != TierKind::kFree,
             "retiring a free record");
+  const uint64_t before = record.detail.fetch_sub(kOneReference, std::memory_order_acq_rel);
+  EBB_CHECK(ReferencesIn(before) > 0, "retiring a record that nobody names");
+  if (ReferencesIn(before) > 1) return;
   // Pushing with CAS and taking the whole list at once has no ABA problem.
   uint32_t head = retired_.load(std::memory_order_relaxed);
   do {
     record.detail.store(head, std::memory_order_relaxed);
   } while (!retired_.compare_exchange_weak(head, id.value, std::memory_order_release,
                                            std::memory_order_relaxed));
+}
+
+bool SwapDescTable::TryShare(SwapId id) {
+  std::atomic<uint64_t>& detail = At(id).detail;
+  uint64_t seen = detail.load(std::memory_order_relaxed);
+  do {
+    EBB_CHECK(ReferencesIn(seen) > 0, "sharing a record that nobody names");
+    if (ReferencesIn(seen) == kMaxReferences) return false;
+  } while (!detail.compare_exchange_weak(seen, seen + kOneReference, std::memory_order_relaxed));
+  return true;
+}
+
+uint32_t SwapDescTable::References(SwapId id) const {
+  return ReferencesIn(At(id).detail.load(std::memory_order_relaxed));
+}
+
+bool SwapDescTable::TryRelocate(SwapId id, SwapLocation from, SwapLocation to) {
+  uint64_t expected = from.bits();
+  return At(id).location.compare_exchange_strong(
+      expected, to.WithGeneration(from.generation() + 1).bits(), std::memory_order_seq_cst);
 }
 
 void SwapDescTable::Reap(const std::function<void(SwapLocation)>& free_storage) {

@@ -16,12 +16,15 @@ namespace ebb {
 // SwapId -> swap_desc for one VM: a flat array of 16-byte records in memory that is zero at first
 // and outlives this object.
 //
-// One thread, reclaim, allocates ids and reaps dead ones. Any thread that owns the page a record
-// belongs to may Load it, and Retire it once the page is back; Retire never blocks or allocates, so
-// that the fault path can call it. A retired id is not reused, and its storage not freed, before
-// reclaim has reaped it.
+// One thread, reclaim, allocates ids, moves what they name and reaps dead ones. Any thread that
+// owns a page a record belongs to may Load it, Share it, and Retire it once the page is back; none
+// of these blocks or allocates, so that the fault path can call them. An id that nobody names any
+// more is not reused, and its storage not freed, before reclaim has reaped it.
 class SwapDescTable {
  public:
+  // Pages that one record can stand for.
+  static constexpr uint32_t kMaxReferences = (1u << 12) - 1;
+
   SwapDescTable(std::byte* memory, uint32_t capacity);
 
   // Ids 1..capacity; id 0 has a record too, unused.
@@ -29,12 +32,19 @@ class SwapDescTable {
     return (uint64_t{capacity} + 1) * sizeof(Record);
   }
 
-  // Reclaim only: a free id with `desc` stored under it, or none when all are taken.
+  // Reclaim only: a free id with `desc` stored under it, named once; none when all are taken.
   std::optional<SwapId> Allocate(const SwapDesc& desc);
 
-  // By the owner of the page.
+  // By the owner of the page. kZeroPageId may be loaded and retired like any other.
   SwapDesc Load(SwapId id) const;
   void Retire(SwapId id);
+  // Another page is going to name `id`. False when that many do that it cannot be counted: then it
+  // needs a record of its own. Not for kZeroPageId.
+  bool TryShare(SwapId id);
+  uint32_t References(SwapId id) const;
+
+  // Reclaim only: the content of `id` now lies at `to`, if it lay exactly at `from`.
+  bool TryRelocate(SwapId id, SwapLocation from, SwapLocation to);
 
   // Reclaim only: hands every retired record's location to `free_storage`, then frees its id.
   void Reap(const std::function<void(SwapLocation)>& free_storage);
@@ -47,11 +57,17 @@ class SwapDescTable {
  private:
   struct Record {
     std::atomic<uint64_t> location;
-    // Low half: the checksum; once the id is retired or free, the next id of that list.
-    // High half: reserved for age and reference count.
+    // Bits 0-31: the checksum; once the id is retired or free, the next id of that list.
+    // Bits 32-43: pages that name the id. Bits 44-63: reserved for its age.
     std::atomic<uint64_t> detail;
   };
   static_assert(sizeof(Record) == 16);
+
+  static constexpr int kReferencesShift = 32;
+  static constexpr uint64_t kOneReference = uint64_t{1} << kReferencesShift;
+  static constexpr uint32_t ReferencesIn(uint64_t detail) {
+    return static_cast<uint32_t>(detail >> kReferencesShift) & kMaxReferences;
+  }
 
   Record& At(SwapId id) const;
   // Of a retired or free id: the next one of its list.

@@ -40,6 +40,7 @@ Reclaim::Reclaim(const Parts& parts)
 
 int64_t Reclaim::RunPass(int64_t now_ns, uint64_t once_target) {
   parts_.state->ReapRetired();
+  const bool compacting = parts_.state->Compact();
   parts_.residency->Refresh(parts_.memory->ResidentPages());
   PassBarrier(now_ns);
 
@@ -53,7 +54,8 @@ int64_t Reclaim::RunPass(int64_t now_ns, uint64_t once_target) {
   if (plan.swap_out > 0) return 0;
   // A limited VM is looked at often even when it is far from its limit: until its RAM is registered
   // nothing else would tell that it is getting near.
-  return parts_.residency->limited() || plan.reserve_target > 0 ? kBusyPassNs : kIdlePassNs;
+  const bool busy = compacting || parts_.residency->limited() || plan.reserve_target > 0;
+  return busy ? kBusyPassNs : kIdlePassNs;
 }
 
 ReclaimPlan Reclaim::Plan(int64_t now_ns, uint64_t once_target) {
@@ -89,7 +91,11 @@ void Reclaim::Cool(uint64_t wanted, int64_t now_ns) {
     if (present.count > 0) CoolRun(present, now_ns);
     const uint64_t passed = present.count > 0 ? present.end().value - hand_.value : window;
     scanned += passed;
-    hand_ = {(hand_.value + passed) % pages};
+    hand_ = {hand_.value + passed};
+    if (hand_.value == pages) {
+      hand_ = {};
+      ++rounds_;
+    }
   }
 }
 
@@ -105,6 +111,7 @@ void Reclaim::CoolRun(PageRange run, int64_t now_ns) {
     for (; page < end; page = page + 1) {
       const PageWord word = words.Load(page);
       if (word.state() != PageState::kResident) continue;
+      if (parts_.state->incompressible().PassBy(page, rounds_)) continue;
       const auto cooling = words.TryMove(page, word, PageState::kCooling);
       if (cooling) cohort.pages.push_back({page, *cooling});
     }

@@ -97,6 +97,7 @@ class Reclaim {
   StorePages store_pages_;
   Inflow inflow_;
   PageIndex hand_;
+  uint64_t rounds_ = 0;  // of the hand
   Queue cooling_;
   Queue guarded_;
   Queue ready_;

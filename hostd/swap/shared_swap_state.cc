@@ -16,8 +16,15 @@ constexpr uint64_t kSpareRecords = 4096;
 // What a SwapLocation can name.
 constexpr uint64_t kMaxPoolBytes = (uint64_t{1} << SwapLocation::kPoolHandleBits) * kPoolGrainBytes;
 
-// A slab of each size class and some to spare: with less a pool is full while it is nearly empty.
+// A span of each size class and some to spare: with less a pool is full while it is nearly empty.
 constexpr uint64_t kMinPoolBytes = 16 * kMiB;
+
+// Addresses for each byte that the pool may hold: a run of pages that was given back serves only
+// spans of its length or less.
+constexpr uint64_t kAddressesPerByte = 4;
+
+// The highest ids mean something else (kZeroPageId, and in the pool).
+constexpr uint64_t kMaxRecords = UINT32_MAX - 2;
 
 uint32_t RecordsFor(uint64_t pages) { return static_cast<uint32_t>(pages + kSpareRecords); }
 
@@ -28,7 +35,7 @@ uint64_t SharedSwapState::MetadataBytes(uint64_t pages) {
 }
 
 absl::StatusOr<std::unique_ptr<SharedSwapState>> SharedSwapState::Create(uint64_t pages) {
-  if (pages + kSpareRecords > UINT32_MAX) {
+  if (pages + kSpareRecords >= kMaxRecords) {
     return absl::InvalidArgumentError("the VM has more RAM than Ebb can manage (16 TiB)");
   }
   EBB_ASSIGN_OR_RETURN(SharedMemory words,
@@ -36,9 +43,10 @@ absl::StatusOr<std::unique_ptr<SharedSwapState>> SharedSwapState::Create(uint64_
   EBB_ASSIGN_OR_RETURN(
       SharedMemory records,
       SharedMemory::Create("ebb-records", SwapDescTable::BytesFor(RecordsFor(pages))));
-  EBB_ASSIGN_OR_RETURN(SharedMemory pool,
-                       SharedMemory::Create("ebb-pool", std::clamp(PagesToBytes(pages),
-                                                                   kMinPoolBytes, kMaxPoolBytes)));
+  EBB_ASSIGN_OR_RETURN(
+      SharedMemory pool,
+      SharedMemory::Create("ebb-pool", std::clamp(PagesToBytes(pages) * kAddressesPerByte,
+                                                  kMinPoolBytes, kMaxPoolBytes)));
   // The fault path must never meet memory that is not there.
   if (!words.Populate(0, words.bytes()) || !records.Populate(0, records.bytes())) {
     return absl::ResourceExhaustedError("the host has no memory for the VM's page words");

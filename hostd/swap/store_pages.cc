@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "hostd/swap/store_pages.h"
 
+#include <optional>
+#include <span>
+
 #include "hostd/base/test_points.h"
 #include "hostd/tiers/same_filled.h"
 
@@ -53,23 +56,41 @@ std::vector<ClaimedPage> StorePages::Claim(std::span<const ClaimedPage> guarded)
   return claimed;
 }
 
-// None when there is no room for it.
+// None when the page is to stay where it is.
 std::optional<SwapId> StorePages::Store(const ClaimedPage& page) {
   if (memory_->Read(page.page, content_.data()) != OsResult::kDone) return std::nullopt;
   EBB_TEST_POINT("store.read");
+  const std::optional<uint32_t> value = SameFilledValue(content_.data());
+  if (value == uint32_t{0}) return kZeroPageId;
+  const std::optional<SwapLocation> location =
+      value ? SwapLocation::SameFilled(*value) : StoreContent(page.page);
+  if (!location) return std::nullopt;
   SwapDesc desc;
+  desc.location = *location;
   // The generation stays the same until the page is Resident again.
   desc.checksum = PageChecksum(content_.data(), page.page, page.word.generation());
-  if (const std::optional<uint32_t> value = SameFilledValue(content_.data())) {
-    desc.location = SwapLocation::SameFilled(*value);
-  } else if (const std::optional<SwapLocation> location = state_->pool().Store(content_.data())) {
-    desc.location = *location;
-  } else {
+  const std::optional<SwapId> id = state_->table().Allocate(desc);
+  if (location->tier() == TierKind::kPool) {
+    if (id) {
+      state_->pool().SetOwner(location->pool_handle(), *id);
+    } else {
+      state_->pool().Free(location->pool_handle(), location->length_bytes());
+    }
+  }
+  return id;
+}
+
+// None when it does not compress, or the pool is full.
+std::optional<SwapLocation> StorePages::StoreContent(PageIndex page) {
+  const uint32_t length = compressor_.Compress(content_.data(), compressed_);
+  if (length == 0) {
+    state_->incompressible().Note(page);
     return std::nullopt;
   }
-  const std::optional<SwapId> id = state_->table().Allocate(desc);
-  if (!id && desc.location.tier() == TierKind::kPool) state_->pool().Free(desc.location);
-  return id;
+  const std::optional<PoolHandle> handle =
+      state_->pool().Store(std::span(compressed_).first(length));
+  if (!handle) return std::nullopt;
+  return SwapLocation::InPool(Codec::kLz4, length, *handle);
 }
 
 }  // namespace ebb

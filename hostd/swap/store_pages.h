@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <optional>
 #include <span>
@@ -10,6 +11,7 @@
 #include "hostd/swap/claimed_page.h"
 #include "hostd/swap/drop.h"
 #include "hostd/swap/swap_state.h"
+#include "hostd/tiers/page_codec.h"
 
 namespace ebb {
 
@@ -27,12 +29,15 @@ class StorePages {
  private:
   std::vector<ClaimedPage> Claim(std::span<const ClaimedPage> guarded);
   std::optional<SwapId> Store(const ClaimedPage& page);
+  std::optional<SwapLocation> StoreContent(PageIndex page);
   void Forget(std::vector<StoredPage>* stored, std::vector<ClaimedPage>* give_back);
 
   GuestMemory* memory_;
   SwapState* state_;
   std::vector<PteState> ptes_;
+  PageCompressor compressor_;
   std::vector<std::byte> content_;
+  std::array<std::byte, kMaxCompressedBytes> compressed_;
 };
 
 }  // namespace ebb

@@ -5,6 +5,7 @@
 
 #include "hostd/base/test_points.h"
 #include "hostd/swap/discard.h"
+#include "hostd/tiers/page_codec.h"
 #include "hostd/tiers/same_filled.h"
 
 namespace ebb {
@@ -31,20 +32,30 @@ PageOutcome SwapIn::Run(PageIndex page, PageWord word) {
 
 // Reads the record and checks it, into the bounce buffer.
 bool SwapIn::Produce(PageIndex page, PageWord word) {
-  const SwapDesc desc = state_->table().Load(word.swap_id());
+  const SwapId id = word.swap_id();
+  const RecordReaders::Reading reading(&reader_);
+  const SwapDesc desc = state_->table().Load(id);
   switch (desc.location.tier()) {
     case TierKind::kSameFilled:
       FillSame(bounce_.data(), desc.location.same_filled_value());
       break;
     case TierKind::kPool:
-      if (!state_->pool().Load(desc.location, bounce_.data())) return false;
+      if (!Decode(desc.location)) return false;
       break;
     default:
       return false;
   }
+  if (id == kZeroPageId) return true;
   if (PageChecksum(bounce_.data(), page, word.generation()) != desc.checksum) return false;
-  // Under ownership nobody may have touched the record; a changed word means it was.
-  return state_->table().Load(word.swap_id()).location == desc.location;
+  // Under ownership the record may move, but nobody may free it.
+  const SwapDesc after = state_->table().Load(id);
+  return after.location.tier() != TierKind::kFree && after.checksum == desc.checksum;
+}
+
+bool SwapIn::Decode(SwapLocation location) {
+  return DecodePage(location.codec(),
+                    state_->pool().Object(location.pool_handle(), location.length_bytes()),
+                    bounce_.data());
 }
 
 PageOutcome SwapIn::Deliver(PageIndex page, PageWord word) {

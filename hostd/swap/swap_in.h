@@ -17,13 +17,15 @@ namespace ebb {
 // Allocates nothing and waits for nothing. Each thread that swaps in has one of its own.
 class SwapIn {
  public:
-  SwapIn(GuestMemory* memory, SwapState* state) : memory_(memory), state_(state) {}
+  SwapIn(GuestMemory* memory, SwapState* state)
+      : memory_(memory), state_(state), reader_(&state->readers()) {}
 
   // `word` is the page's word as just read: Swapped, or Lost to try again.
   PageOutcome Run(PageIndex page, PageWord word);
 
  private:
   bool Produce(PageIndex page, PageWord word);
+  bool Decode(SwapLocation location);
   PageOutcome Deliver(PageIndex page, PageWord word);
   PageOutcome Settle(PageIndex page, PageWord word, OsResult filled);
   PageOutcome FinishInPlace(PageIndex page, PageWord word);
@@ -33,6 +35,7 @@ class SwapIn {
 
   GuestMemory* memory_;
   SwapState* state_;
+  RecordReaders::Reader reader_;
   alignas(kPageBytes) std::array<std::byte, kPageBytes> bounce_;
 };
 

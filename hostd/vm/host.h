@@ -38,6 +38,7 @@ struct VmStatus {
   uint64_t pool_compressed_bytes = 0;  // what they are compressed
   uint64_t pool_used_bytes = 0;        // memory the pool takes for them
   uint64_t same_filled_pages = 0;      // swapped pages that need no storage
+  uint64_t incompressible_pages = 0;   // resident: they saved too little when last tried
   uint64_t page_word_bytes = 0;
   uint64_t record_bytes = 0;
 

@@ -93,9 +93,10 @@ VmStatus Vm::Status() const {
   }
 
   const PoolStats pool = swap_state_->pool().stats();
-  status.pool_original_bytes = pool.original_bytes;
-  status.pool_compressed_bytes = pool.compressed_bytes;
+  status.pool_original_bytes = PagesToBytes(pool.objects);
+  status.pool_compressed_bytes = pool.object_bytes;
   status.pool_used_bytes = pool.used_bytes;
+  status.incompressible_pages = swap_state_->incompressible().pages();
   status.page_word_bytes = shared_state_->page_word_bytes();
   status.record_bytes = shared_state_->record_bytes();
 

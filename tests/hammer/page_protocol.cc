@@ -182,7 +182,7 @@ absl::Status PageProtocol::CheckNothingLeft() const {
         "all pages are back, but %d count as swapped, %d as same-filled, %d as lost",
         stats.swapped_pages.load(), stats.same_filled_pages.load(), stats.lost_pages.load()));
   }
-  if (state.pool().stats().compressed_bytes != 0) {
+  if (state.pool().stats().objects != 0) {
     return absl::InternalError("all pages are back, but the pool still holds objects");
   }
   return absl::OkStatus();

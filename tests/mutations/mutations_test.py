@@ -24,7 +24,7 @@ PATCHES = Path(__file__).resolve().parent
 EXPLORER = "tests/explorer/explorer_test"
 BUILD_S = 120
 RUN_S = 120
-WALK_S = "2"
+WALK_S = "8"
 SEED = "1"
 
 

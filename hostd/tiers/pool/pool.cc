@@ -2,56 +2,63 @@
 #include "hostd/tiers/pool/pool.h"
 
 #include <cstring>
-#include <span>
-
-#include "hostd/base/check.h"
 
 namespace ebb {
+namespace {
+
+// A slot's object comes after its owner.
+constexpr uint64_t kOwnerBytes = SpanAllocator::kOwnerBytes;
+
+}  // namespace
 
 Pool::Pool(PoolMemory* memory) : memory_(memory), allocator_(memory) {}
 
-std::optional<SwapLocation> Pool::Store(const std::byte* page) {
-  const uint32_t compressed = compressor_.Compress(page, scratch_);
-  const Codec codec = compressed != 0 ? Codec::kLz4 : Codec::kRaw;
-  const uint32_t length = compressed != 0 ? compressed : static_cast<uint32_t>(kPageBytes);
-  const std::optional<PoolHandle> handle = allocator_.Allocate(length);
+std::optional<PoolHandle> Pool::Store(std::span<const std::byte> object) {
+  const auto bytes = static_cast<uint32_t>(object.size());
+  const std::optional<PoolHandle> handle = allocator_.Allocate(bytes);
   if (!handle) return std::nullopt;
-  std::memcpy(memory_->data() + handle->value * kPoolGrainBytes,
-              compressed != 0 ? scratch_.data() : page, length);
+  std::memcpy(memory_->data() + handle->value * kPoolGrainBytes + kOwnerBytes, object.data(),
+              bytes);
   objects_.fetch_add(1, std::memory_order_relaxed);
-  compressed_bytes_.fetch_add(length, std::memory_order_relaxed);
-  used_bytes_.store(allocator_.used_bytes(), std::memory_order_relaxed);
-  return SwapLocation::InPool(codec, length, *handle);
+  object_bytes_.fetch_add(bytes, std::memory_order_relaxed);
+  CountUsed();
+  return handle;
 }
 
-void Pool::Free(SwapLocation location) {
-  EBB_CHECK(location.tier() == TierKind::kPool, "freeing what is not in the pool");
-  allocator_.Free(location.pool_handle(), location.length_bytes());
+void Pool::Free(PoolHandle handle, uint32_t bytes) {
+  allocator_.Free(handle, bytes);
   objects_.fetch_sub(1, std::memory_order_relaxed);
-  compressed_bytes_.fetch_sub(location.length_bytes(), std::memory_order_relaxed);
-  used_bytes_.store(allocator_.used_bytes(), std::memory_order_relaxed);
+  object_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+  CountUsed();
 }
 
-bool Pool::Load(SwapLocation location, std::byte* page) const {
-  const uint64_t offset = location.pool_handle().value * kPoolGrainBytes;
-  const uint32_t length = location.length_bytes();
-  if (length == 0 || length > kPageBytes || offset + length > memory_->bytes()) return false;
-  const std::span<const std::byte> stored(memory_->data() + offset, length);
-  switch (location.codec()) {
-    case Codec::kRaw:
-      if (length != kPageBytes) return false;
-      std::memcpy(page, stored.data(), kPageBytes);
-      return true;
-    case Codec::kLz4:
-      return Lz4Decompress(stored, page);
-  }
-  return false;
+std::span<const std::byte> Pool::Object(PoolHandle handle, uint32_t bytes) const {
+  const uint64_t offset = handle.value * kPoolGrainBytes + kOwnerBytes;
+  if (bytes > memory_->bytes() || offset > memory_->bytes() - bytes) return {};
+  return {memory_->data() + offset, bytes};
+}
+
+bool Pool::MoveSome(uint64_t objects, const SpanAllocator::Relocate& relocate) {
+  const uint64_t moved = allocator_.MoveSome(objects, relocate);
+  moved_bytes_.fetch_add(moved, std::memory_order_relaxed);
+  CountUsed();
+  return moved > 0;
+}
+
+void Pool::FreeMoved() {
+  allocator_.FreeMoved();
+  CountUsed();
+}
+
+void Pool::CountUsed() {
+  used_bytes_.store(allocator_.used_bytes(), std::memory_order_relaxed);
+  spans_.store(allocator_.spans(), std::memory_order_relaxed);
 }
 
 PoolStats Pool::stats() const {
-  return {PagesToBytes(objects_.load(std::memory_order_relaxed)),
-          compressed_bytes_.load(std::memory_order_relaxed),
-          used_bytes_.load(std::memory_order_relaxed)};
+  return {objects_.load(std::memory_order_relaxed), object_bytes_.load(std::memory_order_relaxed),
+          used_bytes_.load(std::memory_order_relaxed), spans_.load(std::memory_order_relaxed),
+          moved_bytes_.load(std::memory_order_relaxed)};
 }
 
 }  // namespace ebb

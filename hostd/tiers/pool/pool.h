@@ -1,58 +1,62 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 
-#include "hostd/base/units.h"
-#include "hostd/page/swap_desc.h"
-#include "hostd/tiers/pool/lz4_codec.h"
+#include "hostd/page/ids.h"
 #include "hostd/tiers/pool/pool_memory.h"
-#include "hostd/tiers/pool/slab_allocator.h"
+#include "hostd/tiers/pool/span_allocator.h"
 
 namespace ebb {
 
 struct PoolStats {
-  uint64_t original_bytes = 0;    // of the objects, uncompressed
-  uint64_t compressed_bytes = 0;  // of the objects
-  uint64_t used_bytes = 0;        // memory taken for them
+  uint64_t objects = 0;
+  uint64_t object_bytes = 0;
+  uint64_t used_bytes = 0;   // memory taken for them
+  uint64_t spans = 0;        // that it consists of
+  uint64_t moved_bytes = 0;  // since the start, to keep the memory dense
 };
 
-// One VM's compressed pool. Nothing is shared between VMs.
+// One VM's pool in memory, of what its pages were compressed to. Nothing is shared between VMs.
 //
-// Store and Free belong to the reclaim thread. Load may be called by any thread that owns the page
-// the object belongs to: an object never changes or moves between Store and Free. stats() may be
-// called by anybody.
+// All but Object and stats belongs to the reclaim thread. Object may be called by any thread that
+// reads under RecordReaders: where an object was, its bytes stay until FreeMoved.
 class Pool {
  public:
   // `memory` must outlive the pool.
   explicit Pool(PoolMemory* memory);
 
-  // Keeps a page's content; none when the pool is full. A page that does not compress below
-  // kMaxCompressedBytes is kept raw: it saves nothing, but a VM over its limit must go somewhere.
-  std::optional<SwapLocation> Store(const std::byte* page);
-  void Free(SwapLocation location);
+  // 1 to SpanAllocator::kMaxObjectBytes; none when the pool is full.
+  std::optional<PoolHandle> Store(std::span<const std::byte> object);
+  // Says whose it is: what nobody owns is not moved.
+  void SetOwner(PoolHandle handle, SwapId owner) { allocator_.SetOwner(handle, owner); }
+  void Free(PoolHandle handle, uint32_t bytes);
 
-  // Produces the page; false where the location or the stored bytes make no sense. The caller
-  // verifies the checksum.
-  bool Load(SwapLocation location, std::byte* page) const;
+  // Empty where it would not lie in the pool: what a record says is not believed.
+  std::span<const std::byte> Object(PoolHandle handle, uint32_t bytes) const;
+
+  // See SpanAllocator.
+  bool MoveSome(uint64_t objects, const SpanAllocator::Relocate& relocate);
+  void FreeMoved();
+  bool has_moved() const { return allocator_.has_moved(); }
 
   PoolStats stats() const;
+  uint64_t bookkeeping_bytes() const { return allocator_.bookkeeping_bytes(); }
 
  private:
-  // A page that saves less than an eighth is not worth decompressing.
-  static constexpr uint32_t kMaxCompressedBytes = kPageBytes * 7 / 8;
+  void CountUsed();
 
   PoolMemory* memory_;
-  SlabAllocator allocator_;
-  Lz4Compressor compressor_;
-  std::array<std::byte, kMaxCompressedBytes> scratch_;
+  SpanAllocator allocator_;
   std::atomic<uint64_t> objects_{0};
-  std::atomic<uint64_t> compressed_bytes_{0};
+  std::atomic<uint64_t> object_bytes_{0};
   std::atomic<uint64_t> used_bytes_{0};
+  std::atomic<uint64_t> spans_{0};
+  std::atomic<uint64_t> moved_bytes_{0};
 };
 
 }  // namespace ebb

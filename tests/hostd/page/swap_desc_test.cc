@@ -11,18 +11,18 @@
 namespace ebb {
 namespace {
 
-constexpr uint64_t kMaxHandle = (uint64_t{1} << 36) - 1;
-constexpr uint32_t kLastGeneration = 127;
+constexpr uint64_t kMaxHandle = (uint64_t{1} << 42) - 1;
+constexpr uint32_t kLastGeneration = 15;
 
-// Values of layout version 1: a later ebbd reads records that an earlier one has written.
+// Values of layout version 2: a later ebbd reads records that an earlier one has written.
 TEST(SwapLocation, LayoutHasGoldenValues) {
   EXPECT_EQ(SwapLocation().bits(), 0u) << "fresh memory is all free records";
   EXPECT_EQ(SwapLocation::SameFilled(0).bits(), 0x1u);
-  EXPECT_EQ(SwapLocation::SameFilled(0xdeadbeef).bits(), 0x0deadbee'f0000001u);
-  EXPECT_EQ(SwapLocation::InPool(Codec::kRaw, 4096, {0}).bits(), 0x100002u);
-  EXPECT_EQ(SwapLocation::InPool(Codec::kLz4, 1, {1}).bits(), 0x10000112u);
-  EXPECT_EQ(SwapLocation::InPool(Codec::kLz4, 0x123, {0x456789abc}).bits(), 0x456789ab'c0012312u);
-  EXPECT_EQ(SwapLocation().WithGeneration(1).bits(), 0x200000u);
+  EXPECT_EQ(SwapLocation::SameFilled(0xdeadbeef).bits(), 0x37ab6f'bbc00001u);
+  EXPECT_EQ(SwapLocation::InPool(Codec::kRaw, 4096, {0}).bits(), 0x3ffc2u);
+  EXPECT_EQ(SwapLocation::InPool(Codec::kLz4, 1, {1}).bits(), 0x40000au);
+  EXPECT_EQ(SwapLocation::InPool(Codec::kLz4, 0x123, {0x3456789abc}).bits(), 0xd159e26'af00488au);
+  EXPECT_EQ(SwapLocation().WithGeneration(1).bits(), 0x40000u);
 }
 
 TEST(SwapLocation, FreshRecordIsFree) { EXPECT_EQ(SwapLocation().tier(), TierKind::kFree); }
@@ -57,7 +57,7 @@ TEST(SwapLocation, PoolFieldsKeepTheirExtremesTogether) {
 TEST(SwapLocation, GenerationWrapsWithoutTouchingItsNeighbours) {
   const SwapLocation location = SwapLocation::InPool(Codec::kLz4, 4096, {1});
   const SwapLocation wrapped = location.WithGeneration(kLastGeneration + 1);
-  EXPECT_EQ(wrapped, location) << "128 is 0 again";
+  EXPECT_EQ(wrapped, location) << "16 is 0 again";
 }
 
 TEST(SwapLocation, GenerationReplacesAnEarlierOne) {

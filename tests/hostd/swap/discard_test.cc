@@ -28,7 +28,7 @@ class DiscardTest : public SwapTest {
   }
   uint64_t CopiesKept() {
     state_->ReapRetired();
-    return BytesToPages(state_->pool().stats().original_bytes);
+    return state_->pool().stats().objects;
   }
 };
 

@@ -17,7 +17,7 @@ class DropTest : public SwapTest {
   // Pages whose copies are still kept once reclaim has freed what it may.
   uint64_t CopiesKept() {
     state_->ReapRetired();
-    return BytesToPages(state_->pool().stats().original_bytes);
+    return state_->pool().stats().objects;
   }
 };
 
@@ -180,10 +180,13 @@ TEST_F(DropTest, PageWhosePunchFailedKeepsItsContent) {
 
 TEST_F(DropTest, SameFilledPagesAreCountedWhileTheyAreSwapped) {
   memory_.Populate({4}, PageContent{});
+  memory_.Populate({5}, FilledWith(std::byte{0x5a}));
   Drop({Store(3)});
   Drop({Store(4)});
-  EXPECT_EQ(state_->stats().same_filled_pages, 1u);
+  Drop({Store(5)});
+  EXPECT_EQ(state_->stats().same_filled_pages, 2u) << "zeros are a value, too";
   ExpectGuestReads(4, PageContent{});
+  ExpectGuestReads(5, FilledWith(std::byte{0x5a}));
   ExpectGuestReads(3, ContentOf(3));
   EXPECT_EQ(state_->stats().same_filled_pages, 0u);
 }

@@ -425,11 +425,11 @@ TEST_F(ReclaimTest, GiveUpLeavesNothingClaimedOrProtected) {
 TEST_F(ReclaimTest, RecordsOfPagesThatCameBackAreReusedInTheNextPass) {
   PopulateAll();
   RunToTheEnd(/*once_target=*/100);
-  const uint64_t stored = state_->pool().stats().original_bytes;
+  const uint64_t stored = state_->pool().stats().objects;
   ASSERT_GT(stored, 0u);
   for (uint64_t page = 0; page < kPages; page += 100) ExpectGuestReads(page, ContentOf(page));
   Pass();
-  EXPECT_LT(state_->pool().stats().original_bytes, stored);
+  EXPECT_LT(state_->pool().stats().objects, stored);
 }
 
 // A guest that writes, discards and reads at random while reclaim runs: nothing is ever wrong.

@@ -5,6 +5,9 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include <random>
+#include <vector>
+
 #include "hostd/base/units.h"
 
 namespace ebb {
@@ -37,6 +40,33 @@ TEST(SharedSwapState, MetadataTakesAtMost32BytesAPage) {
   const auto state = SharedSwapState::Create(kPages);
   ASSERT_TRUE(state.ok());
   EXPECT_LE((*state)->page_word_bytes() + (*state)->record_bytes(), kPages * 32);
+}
+
+// All that is needed to know where the content of a swapped page is: its word, its record, what the
+// pool keeps about its object, and reclaim's bit.
+TEST(SharedSwapState, AllMetadataOfASwappedPageTakesAtMost32Bytes) {
+  constexpr uint64_t kPages = 20000;
+  const auto shared = SharedSwapState::Create(kPages);
+  ASSERT_TRUE(shared.ok());
+  SwapState& state = (*shared)->state();
+  std::mt19937 random(1);
+  for (uint64_t page = 0; page < kPages; ++page) {
+    const std::vector<std::byte> object(300 + random() % 2700);
+    const auto handle = state.pool().Store(object);
+    ASSERT_TRUE(handle);
+    const auto length = static_cast<uint32_t>(object.size());
+    const auto id = state.table().Allocate({SwapLocation::InPool(Codec::kLz4, length, *handle), 0});
+    ASSERT_TRUE(id);
+    state.pool().SetOwner(*handle, *id);
+  }
+  constexpr uint64_t kWordBytes = 8;
+  constexpr uint64_t kRecordBytes = 16;
+  const uint64_t in_pool = kPages * SpanAllocator::kOwnerBytes + state.pool().bookkeeping_bytes() +
+                           SpanAllocator::kSpanHeaderBytes * state.pool().stats().spans;
+  const uint64_t all = kPages * (kWordBytes + kRecordBytes) + in_pool + kPages / 8;
+  EXPECT_LE(all, kPages * 32) << static_cast<double>(all) / kPages << " bytes a page";
+  EXPECT_EQ(SwapDescTable::BytesFor(1) - SwapDescTable::BytesFor(0), kRecordBytes);
+  EXPECT_EQ(PageWords::BytesFor(1), kWordBytes);
 }
 
 TEST(SharedSwapState, ReadOnlyDescriptorsShowTheStateAndCannotChangeIt) {

@@ -28,7 +28,7 @@ class StorePagesTest : public SwapTest {
     EXPECT_EQ(give_back_[0].page, PageIndex{page});
     EXPECT_EQ(give_back_[0].word, Word(page))
         << "the claim must still fit, or it is not given back";
-    EXPECT_EQ(state_->pool().stats().original_bytes, 0u) << "a refused page left a copy behind";
+    EXPECT_EQ(state_->pool().stats().objects, 0u) << "a refused page left a copy behind";
     GivePagesBack(&memory_, state_, give_back_);
     EXPECT_EQ(StateOf(page), PageState::kResident);
     ExpectGuestReads(page, ContentOf(page));
@@ -46,8 +46,10 @@ TEST_F(StorePagesTest, UntouchedPageIsStoredWithACompleteRecord) {
   EXPECT_EQ(stored_[0].claim.word, Word(3));
   const SwapDesc desc = state_->table().Load(stored_[0].id);
   EXPECT_EQ(desc.checksum, PageChecksum(ContentOf(3).data(), {3}, Word(3).generation()));
+  const std::span<const std::byte> stored =
+      state_->pool().Object(desc.location.pool_handle(), desc.location.length_bytes());
   PageContent copy;
-  ASSERT_TRUE(state_->pool().Load(desc.location, copy.data()));
+  ASSERT_TRUE(DecodePage(desc.location.codec(), stored, copy.data()));
   EXPECT_EQ(copy, ContentOf(3));
 }
 
@@ -90,7 +92,35 @@ TEST_F(StorePagesTest, SameFilledPageNeedsNoStorage) {
   const SwapLocation location = state_->table().Load(stored_[0].id).location;
   EXPECT_EQ(location.tier(), TierKind::kSameFilled);
   EXPECT_EQ(location.same_filled_value(), 0xabcd0123);
-  EXPECT_EQ(state_->pool().stats().original_bytes, 0u);
+  EXPECT_EQ(state_->pool().stats().objects, 0u);
+}
+
+TEST_F(StorePagesTest, ZeroPageNeedsNotEvenARecord) {
+  memory_.Populate({4}, PageContent{});
+  RunOn({Guard(4)});
+  ASSERT_EQ(stored_.size(), 1u);
+  EXPECT_EQ(stored_[0].id, kZeroPageId);
+  EXPECT_EQ(state_->table().Allocate({SwapLocation::SameFilled(7), 0}), SwapId{1}) << "the first";
+  state_->table().Retire({1});
+}
+
+// It would take as much memory in the pool as where it is.
+TEST_F(StorePagesTest, PageThatSavesLessThanAQuarterStaysResidentAndIsNoted) {
+  const auto content_of = [](uint64_t page) { return PartlyRandomContent(page, 3200); };
+  memory_.Populate({3}, content_of(3));
+  RunOn({Guard(3)});
+  EXPECT_TRUE(stored_.empty());
+  EXPECT_EQ(state_->incompressible().pages(), 1u);
+  EXPECT_EQ(state_->pool().stats().objects, 0u);
+  GivePagesBack(&memory_, state_, give_back_);
+  ExpectGuestReads(3, content_of(3));
+}
+
+TEST_F(StorePagesTest, PageThatSavesAQuarterIsStored) {
+  memory_.Populate({3}, PartlyRandomContent(3, 2900));
+  RunOn({Guard(3)});
+  EXPECT_EQ(stored_.size(), 1u);
+  EXPECT_EQ(state_->incompressible().pages(), 0u);
 }
 
 // Mapped again: a thread read it, or a device had it pinned before the protection.
@@ -201,16 +231,19 @@ TEST_F(StorePagesTest, PageWithoutAFreeRecordIsRefused) {
 }
 
 TEST_F(StorePagesTest, PageThatDoesNotFitIntoThePoolIsRefused) {
-  // The pool is as large as the VM: fill it with what does not compress.
-  std::vector<SwapLocation> filling;
-  while (const auto location = state_->pool().Store(RandomContent(filling.size()).data())) {
-    filling.push_back(*location);
+  const std::vector<std::byte> large(SpanAllocator::kMaxObjectBytes);
+  const std::vector<std::byte> small(1);
+  std::vector<std::pair<PoolHandle, uint32_t>> filling;
+  for (const auto& object : {large, small}) {
+    while (const auto handle = state_->pool().Store(object)) {
+      filling.emplace_back(*handle, static_cast<uint32_t>(object.size()));
+    }
   }
   RunOn({Guard(7)});
   EXPECT_TRUE(stored_.empty());
   ASSERT_EQ(give_back_.size(), 1u);
   GivePagesBack(&memory_, state_, give_back_);
-  for (const SwapLocation location : filling) state_->pool().Free(location);
+  for (const auto& [handle, bytes] : filling) state_->pool().Free(handle, bytes);
   ExpectGuestReads(7, ContentOf(7));
 }
 

@@ -114,7 +114,8 @@ void SwapTest::FlipStoredByte(SwapId id) {
   const std::string path = "/proc/self/fd/" + std::to_string((*fds)[2].get());
   const UniqueFd pool(open(path.c_str(), O_RDWR | O_CLOEXEC));
   // Inside the first literals: the length still fits, only the content is wrong.
-  const auto at = static_cast<off_t>(location.pool_handle().value * kPoolGrainBytes + 10);
+  const auto at = static_cast<off_t>(location.pool_handle().value * kPoolGrainBytes +
+                                     SpanAllocator::kOwnerBytes + 10);
   char byte = 0;
   ASSERT_EQ(pread(pool.get(), &byte, 1, at), 1);
   byte = static_cast<char>(byte ^ 1);

@@ -17,7 +17,7 @@ class SwapInTest : public SwapTest {
   }
   uint64_t CopiesKept() {
     state_->ReapRetired();
-    return BytesToPages(state_->pool().stats().original_bytes);
+    return state_->pool().stats().objects;
   }
 };
 
@@ -72,6 +72,13 @@ TEST_F(SwapInTest, SameFilledPageComesBack) {
   SwapOut(4);
   EXPECT_EQ(RunOn(4), PageOutcome::kServed);
   EXPECT_EQ(memory_.Content({4}), FilledWith(std::byte{0x5a}));
+}
+
+TEST_F(SwapInTest, ZeroPageComesBackFromItsWordAlone) {
+  memory_.Populate({4}, PageContent{});
+  EXPECT_EQ(SwapOut(4).swap_id(), kZeroPageId);
+  EXPECT_EQ(RunOn(4), PageOutcome::kServed);
+  EXPECT_EQ(memory_.Content({4}), PageContent{});
 }
 
 TEST_F(SwapInTest, PageThatChangedMeanwhileIsLeftAlone) {

@@ -70,7 +70,8 @@ class VmPages {
     const auto fds = shared->OpenReadOnly();
     const std::string path = "/proc/self/fd/" + std::to_string((*fds)[2].get());
     const UniqueFd pool(open(path.c_str(), O_RDWR | O_CLOEXEC));
-    const auto at = static_cast<off_t>(location.pool_handle().value * kPoolGrainBytes + 10);
+    const auto at = static_cast<off_t>(location.pool_handle().value * kPoolGrainBytes +
+                                       SpanAllocator::kOwnerBytes + 10);
     char byte = 0;
     EXPECT_EQ(pread(pool.get(), &byte, 1, at), 1);
     byte = static_cast<char>(byte ^ 1);

@@ -3,177 +3,123 @@
 
 #include <gtest/gtest.h>
 
-#include <cstring>
+#include <algorithm>
+#include <map>
 #include <optional>
 #include <random>
 #include <vector>
 
-#include "tests/fakes/page_content.h"
+#include "hostd/page/swap_desc.h"
 #include "tests/hostd/tiers/pool/fake_pool_memory.h"
 
 namespace ebb {
 namespace {
 
-// Room for one slab of each size class, and more.
-constexpr uint64_t kPoolBytes = 16 * kMiB;
+constexpr uint64_t kPoolBytes = 4 * kMiB;
+
+std::vector<std::byte> ObjectOf(uint32_t seed, size_t bytes) {
+  std::mt19937 random(seed);
+  std::vector<std::byte> object(bytes);
+  for (std::byte& byte : object) byte = static_cast<std::byte>(random());
+  return object;
+}
 
 class PoolTest : public testing::Test {
  protected:
-  PageContent Loaded(SwapLocation location) {
-    PageContent page;
-    page.fill(std::byte{0xaa});
-    EXPECT_TRUE(pool_.Load(location, page.data()));
-    return page;
-  }
-  void ExpectEmpty() {
-    EXPECT_EQ(pool_.stats().original_bytes, 0u);
-    EXPECT_EQ(pool_.stats().compressed_bytes, 0u);
+  std::vector<std::byte> Read(PoolHandle handle, uint32_t bytes) const {
+    const std::span<const std::byte> object = pool_.Object(handle, bytes);
+    return {object.begin(), object.end()};
   }
 
   FakePoolMemory memory_{kPoolBytes};
   Pool pool_{&memory_};
-  PageContent page_ = {};
 };
 
 using PoolDeathTest = PoolTest;
 
-TEST_F(PoolTest, CompressibleContentIsKeptCompressed) {
-  const PageContent content = PartlyRandomContent(1, 1000);
-  const auto location = pool_.Store(content.data());
-  ASSERT_TRUE(location);
-  EXPECT_EQ(location->tier(), TierKind::kPool);
-  EXPECT_EQ(location->codec(), Codec::kLz4);
-  EXPECT_LT(location->length_bytes(), 1200u);
-  EXPECT_EQ(Loaded(*location), content);
-}
-
-TEST_F(PoolTest, IncompressibleContentIsKeptRaw) {
-  const PageContent content = RandomContent(2);
-  const auto location = pool_.Store(content.data());
-  ASSERT_TRUE(location);
-  EXPECT_EQ(location->codec(), Codec::kRaw);
-  EXPECT_EQ(location->length_bytes(), kPageBytes);
-  EXPECT_EQ(Loaded(*location), content);
-}
-
-TEST_F(PoolTest, ContentThatSavesLessThanAnEighthIsKeptRaw) {
-  const auto barely = pool_.Store(PartlyRandomContent(3, 3500).data());
-  const auto not_enough = pool_.Store(PartlyRandomContent(3, 3700).data());
-  EXPECT_EQ(barely->codec(), Codec::kLz4);
-  EXPECT_EQ(not_enough->codec(), Codec::kRaw);
-}
-
-TEST_F(PoolTest, ZeroPageIsAShortObject) {
-  const auto location = pool_.Store(page_.data());
-  ASSERT_TRUE(location);
-  EXPECT_LT(location->length_bytes(), 64u);
-  EXPECT_EQ(Loaded(*location), page_);
-}
-
-TEST_F(PoolTest, ObjectsDoNotDisturbEachOther) {
-  std::vector<std::pair<SwapLocation, PageContent>> stored;
-  for (uint32_t i = 0; i < 200; ++i) {
-    const PageContent content = PartlyRandomContent(i, i * 20);
-    const auto location = pool_.Store(content.data());
-    ASSERT_TRUE(location);
-    stored.emplace_back(*location, content);
+TEST_F(PoolTest, ObjectsOfAllSizesComeBackAndDoNotDisturbEachOther) {
+  std::vector<PoolHandle> handles;
+  for (uint32_t bytes = 1; bytes <= SpanAllocator::kMaxObjectBytes; bytes += 7) {
+    handles.push_back(*pool_.Store(ObjectOf(bytes, bytes)));
   }
-  for (const auto& [location, content] : stored) EXPECT_EQ(Loaded(location), content);
+  for (uint32_t i = 0, bytes = 1; i < handles.size(); ++i, bytes += 7) {
+    ASSERT_EQ(Read(handles[i], bytes), ObjectOf(bytes, bytes));
+  }
 }
 
 TEST_F(PoolTest, FullPoolRefusesWithoutCountingAndServesAfterAFree) {
-  const PageContent content = RandomContent(5);
-  std::vector<SwapLocation> stored;
-  while (const auto location = pool_.Store(content.data())) stored.push_back(*location);
-  EXPECT_EQ(stored.size(), kPoolBytes / kPageBytes);
-  EXPECT_EQ(pool_.stats().original_bytes, kPoolBytes);
-  pool_.Free(stored.back());
+  const std::vector<std::byte> object = ObjectOf(5, 3000);
+  std::vector<PoolHandle> stored;
+  while (const auto handle = pool_.Store(object)) stored.push_back(*handle);
+  EXPECT_EQ(pool_.stats().objects, stored.size());
+  EXPECT_EQ(pool_.stats().object_bytes, stored.size() * 3000);
+  pool_.Free(stored.back(), 3000);
   stored.pop_back();
-  EXPECT_TRUE(pool_.Store(content.data()));
-  for (const SwapLocation location : stored) EXPECT_EQ(Loaded(location), content);
+  EXPECT_TRUE(pool_.Store(object));
+  for (const PoolHandle handle : stored) ASSERT_EQ(Read(handle, 3000), object);
 }
 
 TEST_F(PoolTest, HostWithoutMemoryRefuses) {
   memory_.SetFull(true);
-  EXPECT_FALSE(pool_.Store(RandomContent(6).data()));
-  ExpectEmpty();
+  EXPECT_FALSE(pool_.Store(ObjectOf(6, 100)));
+  EXPECT_EQ(pool_.stats().objects, 0u);
   EXPECT_EQ(pool_.stats().used_bytes, 0u);
 }
 
 TEST_F(PoolTest, StatsFollowWhatIsStored) {
-  const auto first = pool_.Store(PartlyRandomContent(7, 500).data());
-  const auto second = pool_.Store(RandomContent(8).data());
-  EXPECT_EQ(pool_.stats().original_bytes, 2 * kPageBytes);
-  EXPECT_EQ(pool_.stats().compressed_bytes, first->length_bytes() + kPageBytes);
+  const PoolHandle first = *pool_.Store(ObjectOf(7, 500));
+  const PoolHandle second = *pool_.Store(ObjectOf(8, 2500));
+  EXPECT_EQ(pool_.stats().objects, 2u);
+  EXPECT_EQ(pool_.stats().object_bytes, 3000u);
   EXPECT_EQ(pool_.stats().used_bytes, memory_.allocated_bytes());
-  pool_.Free(*first);
-  EXPECT_EQ(pool_.stats().original_bytes, kPageBytes);
-  EXPECT_EQ(pool_.stats().compressed_bytes, kPageBytes);
-  pool_.Free(*second);
-  ExpectEmpty();
+  pool_.Free(first, 500);
+  pool_.Free(second, 2500);
+  EXPECT_EQ(pool_.stats().objects, 0u);
+  EXPECT_EQ(pool_.stats().object_bytes, 0u);
+  EXPECT_EQ(pool_.stats().used_bytes, memory_.allocated_bytes());
 }
 
-TEST_F(PoolTest, StatsAddUpToZeroAfterRandomUse) {
-  constexpr unsigned kSeed = 31;
-  SCOPED_TRACE(testing::Message() << "seed " << kSeed);
-  std::mt19937 random(kSeed);
-  std::vector<std::pair<SwapLocation, uint32_t>> live;
-  for (uint32_t step = 0; step < 4000; ++step) {
-    if (live.empty() || random() % 3 != 0) {
-      const auto location = pool_.Store(PartlyRandomContent(step, (step * 37) % 4096).data());
-      if (location) live.emplace_back(*location, step);
-    } else {
-      std::swap(live[random() % live.size()], live.back());
-      const auto [location, made_of] = live.back();
-      ASSERT_EQ(Loaded(location), PartlyRandomContent(made_of, (made_of * 37) % 4096));
-      pool_.Free(location);
-      live.pop_back();
-    }
-    ASSERT_EQ(pool_.stats().original_bytes, PagesToBytes(live.size()));
+TEST_F(PoolTest, MovedObjectsAreTheSameElsewhereInLessMemory) {
+  std::map<uint32_t, PoolHandle> live;
+  for (uint32_t owner = 1; owner <= 1500; ++owner) {
+    live[owner] = *pool_.Store(ObjectOf(owner, 1000));
+    pool_.SetOwner(live[owner], {owner});
   }
-  for (const auto& [location, made_of] : live) pool_.Free(location);
-  ExpectEmpty();
-}
-
-TEST_F(PoolTest, GenerationOfALocationDoesNotMatterToThePool) {
-  const PageContent content = PartlyRandomContent(9, 900);
-  const SwapLocation location = pool_.Store(content.data())->WithGeneration(77);
-  EXPECT_EQ(Loaded(location), content);
-  pool_.Free(location);
-  ExpectEmpty();
+  for (uint32_t owner = 1; owner <= 1500; ++owner) {
+    if (owner % 3 == 0) continue;
+    pool_.Free(live[owner], 1000);
+    live.erase(owner);
+  }
+  const uint64_t before = pool_.stats().used_bytes;
+  while (pool_.MoveSome(100, [&](SwapId owner, PoolHandle, PoolHandle to) {
+    live.at(owner.value) = to;
+    return true;
+  })) {
+    ASSERT_TRUE(pool_.has_moved());
+    pool_.FreeMoved();
+  }
+  EXPECT_LT(pool_.stats().used_bytes, before / 2);
+  EXPECT_EQ(pool_.stats().used_bytes, memory_.allocated_bytes());
+  EXPECT_GT(pool_.stats().moved_bytes, 0u);
+  for (const auto& [owner, handle] : live) ASSERT_EQ(Read(handle, 1000), ObjectOf(owner, 1000));
 }
 
 // After a crash a location comes out of memory that was shared: it may say anything.
-TEST_F(PoolTest, LocationsThatMakeNoSenseAreRefused) {
-  pool_.Store(RandomContent(10).data());
+TEST_F(PoolTest, LocationsOutsideThePoolAreEmpty) {
   const uint64_t grains = kPoolBytes / kPoolGrainBytes;
-  const auto load = [&](SwapLocation location) { return pool_.Load(location, page_.data()); };
-  EXPECT_FALSE(load(SwapLocation::InPool(Codec::kLz4, 0, {0})));
-  EXPECT_FALSE(load(SwapLocation::InPool(Codec::kRaw, 4097, {0})));
-  EXPECT_FALSE(load(SwapLocation::InPool(Codec::kRaw, 4095, {0}))) << "raw is a whole page";
-  EXPECT_FALSE(load(SwapLocation::InPool(Codec::kRaw, 4096, {grains})));
-  EXPECT_FALSE(load(SwapLocation::InPool(Codec::kRaw, 4096, {grains - 1}))) << "past the end";
-  EXPECT_FALSE(load(SwapLocation::InPool(Codec::kLz4, 1, {(uint64_t{1} << 36) - 1})));
-  EXPECT_FALSE(load(SwapLocation::InPool(static_cast<Codec>(9), 4096, {0})));
-}
-
-TEST_F(PoolTest, ShortenedObjectIsRefused) {
-  const auto location = pool_.Store(PartlyRandomContent(11, 800).data());
-  for (uint32_t length = 1; length < location->length_bytes(); ++length) {
-    const auto shorter = SwapLocation::InPool(Codec::kLz4, length, location->pool_handle());
-    ASSERT_FALSE(pool_.Load(shorter, page_.data())) << length;
-  }
-}
-
-TEST_F(PoolDeathTest, FreeOfWhatIsNotInThePoolEndsTheDaemon) {
-  EXPECT_DEATH(pool_.Free(SwapLocation::SameFilled(0)), "not in the pool");
-  EXPECT_DEATH(pool_.Free(SwapLocation()), "not in the pool");
+  EXPECT_TRUE(pool_.Object({grains}, 100).empty());
+  EXPECT_TRUE(pool_.Object({grains - 1}, 100).empty()) << "past the end";
+  EXPECT_TRUE(pool_.Object({(uint64_t{1} << SwapLocation::kPoolHandleBits) - 1}, 1).empty());
+  EXPECT_TRUE(pool_.Object({0}, UINT32_MAX).empty());
+  EXPECT_FALSE(pool_.Object({grains - 1}, 12).empty());
 }
 
 TEST_F(PoolDeathTest, DoubleFreeEndsTheDaemon) {
-  const auto location = pool_.Store(RandomContent(12).data());
-  pool_.Free(*location);
-  EXPECT_DEATH(pool_.Free(*location), "not allocated");
+  const PoolHandle kept = *pool_.Store(ObjectOf(1, 1000));
+  const PoolHandle freed = *pool_.Store(ObjectOf(2, 1000));
+  pool_.Free(freed, 1000);
+  EXPECT_DEATH(pool_.Free(freed, 1000), "not allocated");
+  pool_.Free(kept, 1000);
 }
 
 }  // namespace
