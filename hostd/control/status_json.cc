@@ -35,6 +35,7 @@ nlohmann::ordered_json ToJson(const VmStatus& vm) {
       EBB_FIELD(vm, pool_compressed_bytes),
       EBB_FIELD(vm, pool_used_bytes),
       EBB_FIELD(vm, same_filled_pages),
+      EBB_FIELD(vm, incompressible_pages),
       EBB_FIELD(vm, page_word_bytes),
       EBB_FIELD(vm, record_bytes),
       EBB_FIELD(vm, pages_swapped_out),

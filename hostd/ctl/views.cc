@@ -153,6 +153,11 @@ Section StorageSection(const Json& vm) {
   section.Add("Same-filled", HumanSize(PagesToBytes(same_filled)),
               absl::StrCat(HumanCount(same_filled), same_filled == 1 ? " page" : " pages",
                            " of one repeated value, need no storage"));
+  const uint64_t incompressible = NumberField(vm, "incompressible_pages");
+  if (incompressible > 0) {
+    section.Add("Incompressible", HumanSize(PagesToBytes(incompressible)),
+                "stays resident: compression would save less than a quarter");
+  }
   section.Add("Saved", HumanSize(SavedBytes(vm)),
               "of host memory: swapped out less pool and bookkeeping");
   return section;

@@ -35,6 +35,7 @@ class FakeHost : public Host {
     vm.pool_compressed_bytes = 340 * kMiB;
     vm.pool_used_bytes = 350 * kMiB;
     vm.same_filled_pages = 5120;
+    vm.incompressible_pages = 2560;
     vm.page_word_bytes = 2 * kMiB;
     vm.record_bytes = 3 * kMiB;
     vm.pages_swapped_out = 1234567;

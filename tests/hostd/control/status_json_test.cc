@@ -61,11 +61,11 @@ TEST(StatusJson, HasEveryFieldOfVmStatusInItsOrder) {
                     ram_bytes, limit_bytes, guarantee_bytes, weight, planned_bytes, target_bytes,
                     resident_bytes, swapped_bytes, swap_out_target_bytes, swap_in_remaining_bytes,
                     pool_original_bytes, pool_compressed_bytes, pool_used_bytes, same_filled_pages,
-                    page_word_bytes, record_bytes, pages_swapped_out, pages_swapped_in,
-                    pages_given_back, pages_discarded, faults, zero_faults, write_protect_faults,
-                    fault_p50_us, fault_p99_us, paced_faults, paced_us_total, barrier_mode,
-                    barriers, barrier_p50_ms, barrier_p99_ms, barrier_interval_ms, cooling_pages,
-                    guarded_pages, ready_pages, reserve_target_pages);
+                    incompressible_pages, page_word_bytes, record_bytes, pages_swapped_out,
+                    pages_swapped_in, pages_given_back, pages_discarded, faults, zero_faults,
+                    write_protect_faults, fault_p50_us, fault_p99_us, paced_faults, paced_us_total,
+                    barrier_mode, barriers, barrier_p50_ms, barrier_p99_ms, barrier_interval_ms,
+                    cooling_pages, guarded_pages, ready_pages, reserve_target_pages);
   EXPECT_EQ(Serialize(ToJson(vm)), expected.dump());
   EXPECT_EQ(vm.resident_bytes, expected["resident_bytes"].get<uint64_t>());
   // And back, through text.
