@@ -18,6 +18,10 @@ class _TapResult(unittest.TestResult):
         super().addError(test, err)
         self._not_ok(test, self.errors[-1][1])
 
+    def addSkip(self, test: unittest.TestCase, reason: str) -> None:
+        super().addSkip(test, reason)
+        print(f"ok {self.testsRun} - {test.id()} # SKIP {reason}")
+
     def _not_ok(self, test: unittest.TestCase, trace: str) -> None:
         print(f"not ok {self.testsRun} - {test.id()}")
         for line in trace.splitlines():
