@@ -49,7 +49,11 @@ void SwappedGuest::BringBack(PageIndex page) {
   EBB_CHECK(outcome == PageOutcome::kServed, "a page did not come back");
 }
 
-void SwappedGuest::Settle() { shared_->state().ReapRetired(); }
+void SwappedGuest::Settle() {
+  shared_->state().ReapRetired();
+  while (shared_->state().Compact()) {
+  }
+}
 
 bool SwappedGuest::IsSwapped(PageIndex page) {
   return shared_->state().words().Load(page).state() == PageState::kSwapped;
