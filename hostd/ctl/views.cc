@@ -155,8 +155,8 @@ Section StorageSection(const Json& vm) {
                            " of one repeated value, need no storage"));
   const uint64_t incompressible = NumberField(vm, "incompressible_pages");
   if (incompressible > 0) {
-    section.Add("Incompressible", HumanSize(PagesToBytes(incompressible)),
-                "stays resident: compression would save less than a quarter");
+    section.Add("Resident", HumanSize(PagesToBytes(incompressible)),
+                "that compression would not make a quarter smaller");
   }
   section.Add("Saved", HumanSize(SavedBytes(vm)),
               "of host memory: swapped out less pool and bookkeeping");

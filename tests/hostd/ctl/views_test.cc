@@ -76,8 +76,8 @@ TEST_F(ViewsTest, ShowHasItAll) {
   EXPECT_EQ(result.exit_code, 0) << result.err;
   ExpectContains(result.out, "VM web: running (QEMU process 4242)\n");
   for (const char* part :
-       {"255.0 MiB", "700.0 MiB", "256.0 MiB", "ratio 2.00", "345.0 MiB", "1,234,567 pages",
-        "700,000", "32 us", "12.0 ms", "4.8 ms", "16.0 MiB"}) {
+       {"255.0 MiB", "700.0 MiB", "256.0 MiB", "ratio 2.00", "345.0 MiB", "10.0 MiB",
+        "1,234,567 pages", "700,000", "32 us", "12.0 ms", "4.8 ms", "16.0 MiB"}) {
     ExpectContains(result.out, part);
   }
   ExpectNoTrailingSpaces(result.out);
