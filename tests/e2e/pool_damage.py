@@ -9,6 +9,8 @@ from pathlib import Path
 POOL = "/memfd:ebb-pool"
 CHUNK_BYTES = 1 << 20
 EVERY = 64  # bytes; few objects are so small as not to be hit
+# Of them: neither a span's header (at the start of a page) nor whose object it is (at 16 or 48).
+HIT_AT = 32
 
 
 @contextlib.contextmanager
@@ -51,7 +53,7 @@ def _chunks(pool: int) -> Iterator[int]:
 
 def _flip(pool: int, chunks: list[int]) -> None:
     for at in chunks:
-        for offset in range(at, at + CHUNK_BYTES, EVERY):
+        for offset in range(at + HIT_AT, at + CHUNK_BYTES, EVERY):
             byte = os.pread(pool, 1, offset)
             if byte and byte != b"\0":
                 os.pwrite(pool, bytes([byte[0] ^ 0xff]) if byte != b"\xff" else byte, offset)
