@@ -125,7 +125,7 @@ void Engine::Read(uint32_t page) {
 bool Engine::MayGoOn(uint32_t page, FakeGuestMemory::ThreadId thread) {
   if (!memory_.Blocked(thread)) return true;
   const PageWord word = state_.words().Load({page});
-  if (word.state() == PageState::kLost && spoilt_.count(word.swap_id()) != 0) {
+  if (word.state() == PageState::kLost && IsSpoilt(page)) {
     waiting_[page] = thread;
     ++times_held_;
     return true;
@@ -211,24 +211,30 @@ void Engine::GiveBack() {
 
 void Engine::Spoil(uint32_t page, uint32_t where) {
   const PageWord word = state_.words().Load({page});
-  if (word.state() != PageState::kSwapped || spoilt_.count(word.swap_id()) != 0) return;
+  if (word.state() != PageState::kSwapped || IsSpoilt(page)) return;
   if (state_.table().Load(word.swap_id()).location.tier() != TierKind::kPool) return;
-  spoilt_[word.swap_id()] = {page, where};
-  FlipBit(word.swap_id(), where);
+  spoilt_[page] = {word.generation(), word.swap_id(), where};
+  FlipBit(spoilt_[page]);
 }
 
-void Engine::FlipBit(SwapId id, uint32_t where) {
-  const SwapLocation location = state_.table().Load(id).location;
+bool Engine::IsSpoilt(uint32_t page) {
+  const auto found = spoilt_.find(page);
+  if (found == spoilt_.end()) return false;
+  const PageWord word = state_.words().Load({page});
+  return found->second.generation == word.generation() && found->second.id == word.swap_id();
+}
+
+void Engine::FlipBit(const Spoilt& spoilt) {
+  const SwapLocation location = state_.table().Load(spoilt.id).location;
   const uint64_t object = location.pool_handle().value * kPoolGrainBytes;
-  pool_.data()[object + SpanAllocator::kOwnerBytes + where % location.length_bytes()] ^=
-      std::byte{1} << (where / 4096 % 8);
+  pool_.data()[object + SpanAllocator::kOwnerBytes + spoilt.where % location.length_bytes()] ^=
+      std::byte{1} << (spoilt.where / 4096 % 8);
 }
 
 void Engine::Heal() {
-  for (const auto& [id, spoilt] : spoilt_) {
-    const PageWord word = state_.words().Load({spoilt.page});
+  for (const auto& [page, spoilt] : spoilt_) {
     // Else it was discarded meanwhile, or read all the same: not every bit matters to LZ4.
-    if (word.swap_id() == id) FlipBit(id, spoilt.where);
+    if (IsSpoilt(page)) FlipBit(spoilt);
   }
   spoilt_.clear();
   Serve(kLongNs);

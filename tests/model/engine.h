@@ -56,8 +56,10 @@ class Engine {
   void Serve(int64_t patience_ns);
   // That thread is done, or waits for a page that cannot be produced now.
   bool MayGoOn(uint32_t page, FakeGuestMemory::ThreadId thread);
+  bool IsSpoilt(uint32_t page);
   void Compare(uint32_t page, const PageContent& content);
-  void FlipBit(SwapId id, uint32_t where);
+  struct Spoilt;
+  void FlipBit(const Spoilt& spoilt);
   void Fail(const std::string& what);
 
   FakeGuestMemory memory_{kPages};
@@ -75,11 +77,13 @@ class Engine {
 
   // What each page may read as: one content, or after a discard two.
   std::vector<std::vector<PageContent>> allowed_;
+  // By page. Of another life of the page it is nothing any more, whatever its record is used for.
   struct Spoilt {
-    uint32_t page;
+    uint32_t generation;  // of the page's word
+    SwapId id;
     uint32_t where;
   };
-  std::map<SwapId, Spoilt> spoilt_;
+  std::map<uint32_t, Spoilt> spoilt_;
   // Reads of pages that could not be produced.
   std::map<uint32_t, FakeGuestMemory::ThreadId> waiting_;
   uint64_t times_held_ = 0;
