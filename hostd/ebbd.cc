@@ -34,6 +34,7 @@ struct Options {
   std::optional<std::string> handover_group;
   std::string control_group;
   uint64_t budget_bytes = 0;
+  uint64_t pool_max_bytes = 0;
 };
 
 constexpr char kUsage[] =
@@ -50,6 +51,8 @@ Takes cold memory away from running QEMU VMs and brings it back when they touch 
   --budget SIZE           what all VMs together may cost the host: resident memory, the pool and
                           bookkeeping (default: no budget; limits are set by ebbctl, per VM). SIZE
                           is bytes, or a number with K, M, G or T: 96G
+  --pool-max SIZE         what the compressed pools of all VMs together may take of the host's
+                          memory (default: no maximum); what has no room there stays resident
   --help                  this text
   --version
 
@@ -64,12 +67,13 @@ take them over.
   std::exit(status);
 }
 
-uint64_t BudgetFrom(const char* text) {
+// At least what a VM needs at least, of whichever it is.
+uint64_t SizeFrom(const char* option, const char* text) {
   const absl::StatusOr<uint64_t> bytes = ebb::ParseSize(text);
   if (!bytes.ok() || *bytes < ebb::kLeastResidentBytes) {
-    std::fprintf(stderr, "ebbd: --budget %s: %s\n", text,
-                 bytes.ok() ? "the budget must be at least 32M"
-                            : std::string(bytes.status().message()).c_str());
+    std::fprintf(
+        stderr, "ebbd: --%s %s: %s\n", option, text,
+        bytes.ok() ? "must be at least 32M" : std::string(bytes.status().message()).c_str());
     std::exit(2);
   }
   return *bytes;
@@ -81,6 +85,7 @@ Options ParseOptions(int argc, char** argv) {
       {"handover-group", required_argument, nullptr, 'g'},
       {"control-group", required_argument, nullptr, 'c'},
       {"budget", required_argument, nullptr, 'b'},
+      {"pool-max", required_argument, nullptr, 'p'},
       {"help", no_argument, nullptr, 'h'},
       {"version", no_argument, nullptr, 'v'},
       {},
@@ -98,7 +103,10 @@ Options ParseOptions(int argc, char** argv) {
         options.control_group = optarg;
         break;
       case 'b':
-        options.budget_bytes = BudgetFrom(optarg);
+        options.budget_bytes = SizeFrom("budget", optarg);
+        break;
+      case 'p':
+        options.pool_max_bytes = SizeFrom("pool-max", optarg);
         break;
       case 'h':
         Usage(0);
@@ -143,7 +151,7 @@ absl::Status Run(const Options& options) {
   if (error) {
     return absl::PermissionDeniedError("creating " + options.runtime_dir + ": " + error.message());
   }
-  ebb::Registry registry(EBB_VERSION, started_ns, options.budget_bytes);
+  ebb::Registry registry(EBB_VERSION, started_ns, options.budget_bytes, options.pool_max_bytes);
   const std::string group = options.handover_group.value_or(ebb::GroupExists("kvm") ? "kvm" : "");
   EBB_ASSIGN_OR_RETURN(std::unique_ptr<ebb::Handover> handover,
                        ebb::Handover::Listen({options.runtime_dir + "/handover.sock", group,

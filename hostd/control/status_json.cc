@@ -34,6 +34,7 @@ nlohmann::ordered_json ToJson(const VmStatus& vm) {
       EBB_FIELD(vm, pool_original_bytes),
       EBB_FIELD(vm, pool_compressed_bytes),
       EBB_FIELD(vm, pool_used_bytes),
+      EBB_FIELD(vm, pool_full),
       EBB_FIELD(vm, same_filled_pages),
       EBB_FIELD(vm, incompressible_pages),
       EBB_FIELD(vm, page_word_bytes),
@@ -63,12 +64,12 @@ nlohmann::ordered_json ToJson(const VmStatus& vm) {
 
 nlohmann::ordered_json ToJson(const HostStatus& host) {
   return {
-      EBB_FIELD(host, version),      EBB_FIELD(host, pid),
-      EBB_FIELD(host, uptime_s),     EBB_FIELD(host, started_s),
-      EBB_FIELD(host, kernel),       EBB_FIELD(host, state),
-      EBB_FIELD(host, stop_refused), EBB_FIELD(host, vms),
-      EBB_FIELD(host, budget_bytes), EBB_FIELD(host, budget_missing_bytes),
-      EBB_FIELD(host, detached_vms),
+      EBB_FIELD(host, version),        EBB_FIELD(host, pid),
+      EBB_FIELD(host, uptime_s),       EBB_FIELD(host, started_s),
+      EBB_FIELD(host, kernel),         EBB_FIELD(host, state),
+      EBB_FIELD(host, stop_refused),   EBB_FIELD(host, vms),
+      EBB_FIELD(host, budget_bytes),   EBB_FIELD(host, budget_missing_bytes),
+      EBB_FIELD(host, pool_max_bytes), EBB_FIELD(host, detached_vms),
   };
 }
 

@@ -200,6 +200,9 @@ void AddHost(const Json& host, const Json& vms, Exposition& out) {
   out.Head("ebb_host_budget_missing_bytes", "gauge",
            "By how much the least that the VMs can be brought to exceeds the budget. Must be 0.");
   out.Sample({}, NumberField(host, "budget_missing_bytes"));
+  out.Head("ebb_pool_max_bytes", "gauge",
+           "What the pools of all VMs together may take; absent without a maximum.");
+  if (const uint64_t most = NumberField(host, "pool_max_bytes"); most > 0) out.Sample({}, most);
   out.Head("ebb_vms", "gauge", "VMs in each state.");
   for (const char* state : {"running", "detaching", "held", "detached"}) {
     const auto& all = VmsOf(vms);

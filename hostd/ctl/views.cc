@@ -148,6 +148,9 @@ Section StorageSection(const Json& vm) {
       "Pool", HumanSize(NumberField(vm, "pool_used_bytes")),
       absl::StrCat("of host memory, for ", HumanSize(NumberField(vm, "pool_original_bytes")),
                    " of pages; compression ratio ", RatioOf(vm)));
+  if (vm.contains("pool_full") && vm["pool_full"].is_boolean() && vm["pool_full"].get<bool>()) {
+    section.Add("", "FULL", "what would be swapped out stays resident; raise ebbd's --pool-max");
+  }
   section.Add("Bookkeeping", HumanSize(BookkeepingBytes(vm)),
               "of host memory: page words and records");
   section.Add("Same-filled", HumanSize(PagesToBytes(same_filled)),
@@ -287,6 +290,7 @@ std::string StatusView(const Json& host, const Json& vms) {
   uint64_t ram = 0;
   uint64_t resident = 0;
   uint64_t swapped = 0;
+  uint64_t pool = 0;
   uint64_t cost = 0;
   uint64_t saved = 0;
   std::string held;
@@ -294,6 +298,7 @@ std::string StatusView(const Json& host, const Json& vms) {
     ram += NumberField(vm, "ram_bytes");
     resident += NumberField(vm, "resident_bytes");
     swapped += NumberField(vm, "swapped_bytes");
+    pool += NumberField(vm, "pool_used_bytes");
     cost += NumberField(vm, "pool_used_bytes") + BookkeepingBytes(vm);
     saved += SavedBytes(vm);
     if (TextField(vm, "state") == "held") {
@@ -316,6 +321,10 @@ std::string StatusView(const Json& host, const Json& vms) {
     section.Add("Budget", HumanSize(budget),
                 absl::StrCat("of host memory for all of that; ", HumanSize(resident + cost),
                              " in use, ", Percent(resident + cost, budget)));
+  }
+  if (const uint64_t most = NumberField(host, "pool_max_bytes"); most > 0) {
+    section.Add("Pool", HumanSize(pool),
+                absl::StrCat("of at most ", HumanSize(most), ", ", Percent(pool, most)));
   }
   if (const uint64_t missing = NumberField(host, "budget_missing_bytes"); missing > 0) {
     section.Add("Missing", HumanSize(missing),

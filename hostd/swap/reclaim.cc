@@ -17,6 +17,9 @@ constexpr uint64_t kScanStepPages = 64 * 1024;
 // The hand looks for pages in windows of this many.
 constexpr uint64_t kScanWindowPages = 512;
 
+// How long nothing is stored when the pool had no room.
+constexpr int64_t kPoolFullPauseNs = kNsPerS / 2;
+
 constexpr int64_t kBusyPassNs = 20 * kNsPerMs;
 constexpr int64_t kIdlePassNs = 200 * kNsPerMs;
 
@@ -45,13 +48,13 @@ int64_t Reclaim::RunPass(int64_t now_ns, uint64_t once_target) {
   PassBarrier(now_ns);
 
   const ReclaimPlan plan = Plan(now_ns, once_target);
-  SwapOut(std::min(plan.swap_out, kSwapOutStepPages));
+  SwapOut(std::min(plan.swap_out, kSwapOutStepPages), now_ns);
   Guard(plan.guard, now_ns - plan.cool_age_ns);
   Cool(plan.cool, now_ns);
   if (plan.want_barrier) parts_.barrier->Request(plan.urgent);
 
   parts_.residency->SetReady(ready_.pages);
-  if (plan.swap_out > 0) return 0;
+  if (plan.swap_out > 0 && !PoolIsFull()) return 0;
   // A limited VM is looked at often even when it is far from its limit: until its RAM is registered
   // nothing else would tell that it is getting near.
   const bool busy = compacting || parts_.residency->limited() || plan.reserve_target > 0;
@@ -172,16 +175,22 @@ void Reclaim::PassBarrier(int64_t now_ns) {
 }
 
 // The ready reserve -> SwappingOut, stored, and on to whoever drops.
-void Reclaim::SwapOut(uint64_t wanted) {
-  for (uint64_t taken = 0; taken < wanted && !ready_.cohorts.empty();) {
+void Reclaim::SwapOut(uint64_t wanted, int64_t now_ns) {
+  // Compressing what has nowhere to go would only cost.
+  if (now_ns < pool_full_until_ns_) return;
+  bool full = false;
+  for (uint64_t taken = 0; taken < wanted && !ready_.cohorts.empty() && !full;) {
     const Cohort cohort = ready_.Pop();
     taken += cohort.pages.size();
     std::vector<StoredPage> stored;
     std::vector<ClaimedPage> give_back;
     store_pages_.Run(cohort.pages, &stored, &give_back);
     EBB_TEST_POINT("reclaim.stored");
+    full = store_pages_.pool_was_full();
     parts_.sink->Submit(std::move(stored), std::move(give_back));
   }
+  if (wanted > 0) pool_is_full_.store(full, std::memory_order_relaxed);
+  if (full) pool_full_until_ns_ = now_ns + kPoolFullPauseNs;
 }
 
 void Reclaim::GiveUp() {

@@ -65,6 +65,8 @@ class Reclaim {
     uint64_t reserve_target = 0;
   };
   Status status() const;
+  // The pool has no room: what reclaim would store waits.
+  bool PoolIsFull() const { return pool_is_full_.load(std::memory_order_relaxed); }
 
   // Pages of one run that entered a state together, ascending.
   struct Cohort {
@@ -90,18 +92,20 @@ class Reclaim {
   void Guard(uint64_t wanted, int64_t cooled_before_ns);
   void GuardCohort(Cohort cohort);
   void PassBarrier(int64_t now_ns);
-  void SwapOut(uint64_t wanted);
+  void SwapOut(uint64_t wanted, int64_t now_ns);
 
   const Parts parts_;
   Registration registration_;
   StorePages store_pages_;
   Inflow inflow_;
   PageIndex hand_;
-  uint64_t rounds_ = 0;  // of the hand
+  uint64_t rounds_ = 0;             // of the hand
+  int64_t pool_full_until_ns_ = 0;  // until then nothing is stored
   Queue cooling_;
   Queue guarded_;
   Queue ready_;
   std::atomic<uint64_t> reserve_target_{0};
+  std::atomic<bool> pool_is_full_{false};
 };
 
 }  // namespace ebb

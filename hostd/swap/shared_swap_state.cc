@@ -34,7 +34,8 @@ uint64_t SharedSwapState::MetadataBytes(uint64_t pages) {
   return PageWords::BytesFor(pages) + SwapDescTable::BytesFor(RecordsFor(pages));
 }
 
-absl::StatusOr<std::unique_ptr<SharedSwapState>> SharedSwapState::Create(uint64_t pages) {
+absl::StatusOr<std::unique_ptr<SharedSwapState>> SharedSwapState::Create(uint64_t pages,
+                                                                         PoolBudget* pool_budget) {
   if (pages + kSpareRecords >= kMaxRecords) {
     return absl::InvalidArgumentError("the VM has more RAM than Ebb can manage (16 TiB)");
   }
@@ -51,15 +52,35 @@ absl::StatusOr<std::unique_ptr<SharedSwapState>> SharedSwapState::Create(uint64_
   if (!words.Populate(0, words.bytes()) || !records.Populate(0, records.bytes())) {
     return absl::ResourceExhaustedError("the host has no memory for the VM's page words");
   }
-  return std::unique_ptr<SharedSwapState>(
-      new SharedSwapState(std::move(words), std::move(records), std::move(pool), pages));
+  return std::unique_ptr<SharedSwapState>(new SharedSwapState(std::move(words), std::move(records),
+                                                              std::move(pool), pool_budget, pages));
+}
+
+bool SharedSwapState::SharedPoolMemory::Allocate(uint64_t offset, uint64_t bytes) {
+  if (budget_ != nullptr && !budget_->TryTake(bytes)) return false;
+  if (!memory_.Populate(offset, bytes)) {
+    if (budget_ != nullptr) budget_->GiveBack(bytes);
+    return false;
+  }
+  taken_bytes_ += bytes;
+  return true;
+}
+
+void SharedSwapState::SharedPoolMemory::Free(uint64_t offset, uint64_t bytes) {
+  memory_.Free(offset, bytes);
+  taken_bytes_ -= bytes;
+  if (budget_ != nullptr) budget_->GiveBack(bytes);
+}
+
+SharedSwapState::SharedPoolMemory::~SharedPoolMemory() {
+  if (budget_ != nullptr) budget_->GiveBack(taken_bytes_);
 }
 
 SharedSwapState::SharedSwapState(SharedMemory words, SharedMemory records, SharedMemory pool,
-                                 uint64_t pages)
+                                 PoolBudget* pool_budget, uint64_t pages)
     : words_(std::move(words)),
       records_(std::move(records)),
-      pool_(std::move(pool)),
+      pool_(std::move(pool), pool_budget),
       state_({words_.data(), records_.data(), &pool_}, pages, RecordsFor(pages)) {}
 
 absl::StatusOr<std::array<UniqueFd, 3>> SharedSwapState::OpenReadOnly() const {

@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "hostd/base/unique_fd.h"
 #include "hostd/os/shared_memory.h"
+#include "hostd/swap/pool_budget.h"
 #include "hostd/swap/swap_state.h"
 
 namespace ebb {
@@ -19,8 +20,10 @@ class SharedSwapState {
   // Bytes of words and records of a VM with that many pages.
   static uint64_t MetadataBytes(uint64_t pages);
 
-  // Words and records are allocated now; the pool's memory as it fills, up to the VM's size.
-  static absl::StatusOr<std::unique_ptr<SharedSwapState>> Create(uint64_t pages);
+  // Words and records are allocated now; the pool's memory as it fills, as far as `pool_budget`
+  // allows, which must outlive this; null: it is not limited.
+  static absl::StatusOr<std::unique_ptr<SharedSwapState>> Create(uint64_t pages,
+                                                                 PoolBudget* pool_budget = nullptr);
 
   SwapState& state() { return state_; }
 
@@ -31,21 +34,24 @@ class SharedSwapState {
   uint64_t record_bytes() const { return records_.bytes(); }
 
  private:
-  SharedSwapState(SharedMemory words, SharedMemory records, SharedMemory pool, uint64_t pages);
+  SharedSwapState(SharedMemory words, SharedMemory records, SharedMemory pool,
+                  PoolBudget* pool_budget, uint64_t pages);
 
   class SharedPoolMemory : public PoolMemory {
    public:
-    explicit SharedPoolMemory(SharedMemory memory) : memory_(std::move(memory)) {}
+    SharedPoolMemory(SharedMemory memory, PoolBudget* budget)
+        : memory_(std::move(memory)), budget_(budget) {}
+    ~SharedPoolMemory() override;
     std::byte* data() const override { return memory_.data(); }
     uint64_t bytes() const override { return memory_.bytes(); }
-    bool Allocate(uint64_t offset, uint64_t bytes) override {
-      return memory_.Populate(offset, bytes);
-    }
-    void Free(uint64_t offset, uint64_t bytes) override { memory_.Free(offset, bytes); }
+    bool Allocate(uint64_t offset, uint64_t bytes) override;
+    void Free(uint64_t offset, uint64_t bytes) override;
     const SharedMemory& shared() const { return memory_; }
 
    private:
     SharedMemory memory_;
+    PoolBudget* const budget_;  // null: none
+    uint64_t taken_bytes_ = 0;
   };
 
   SharedMemory words_;

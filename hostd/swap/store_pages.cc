@@ -14,6 +14,7 @@ StorePages::StorePages(GuestMemory* memory, SwapState* state)
 
 void StorePages::Run(std::span<const ClaimedPage> guarded, std::vector<StoredPage>* stored,
                      std::vector<ClaimedPage>* give_back) {
+  pool_was_full_ = false;
   const uint64_t reads = state_->discard_order().ReadsBegun();
   const std::vector<ClaimedPage> claimed = Claim(guarded);
   if (claimed.empty()) return;
@@ -89,7 +90,10 @@ std::optional<SwapLocation> StorePages::StoreContent(PageIndex page) {
   }
   const std::optional<PoolHandle> handle =
       state_->pool().Store(std::span(compressed_).first(length));
-  if (!handle) return std::nullopt;
+  if (!handle) {
+    pool_was_full_ = true;
+    return std::nullopt;
+  }
   return SwapLocation::InPool(Codec::kLz4, length, *handle);
 }
 

@@ -21,6 +21,9 @@ class StorePages {
  public:
   StorePages(GuestMemory* memory, SwapState* state);
 
+  // The pool had no room for a page, in the last Run.
+  bool pool_was_full() const { return pool_was_full_; }
+
   // `guarded`: pages past their barrier, ascending, of one run. Every one of them that is still
   // claimed ends in `stored` (with its record complete) or in `give_back`; both are empty at first.
   void Run(std::span<const ClaimedPage> guarded, std::vector<StoredPage>* stored,
@@ -38,6 +41,7 @@ class StorePages {
   PageCompressor compressor_;
   std::vector<std::byte> content_;
   std::array<std::byte, kMaxCompressedBytes> compressed_;
+  bool pool_was_full_ = false;
 };
 
 }  // namespace ebb

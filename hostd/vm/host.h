@@ -37,6 +37,7 @@ struct VmStatus {
   uint64_t pool_original_bytes = 0;    // what the pool's objects are uncompressed
   uint64_t pool_compressed_bytes = 0;  // what they are compressed
   uint64_t pool_used_bytes = 0;        // memory the pool takes for them
+  bool pool_full = false;              // what would be swapped out stays resident
   uint64_t same_filled_pages = 0;      // swapped pages that need no storage
   uint64_t incompressible_pages = 0;   // resident: they saved too little when last tried
   uint64_t page_word_bytes = 0;
@@ -78,6 +79,7 @@ struct HostStatus {
   uint64_t vms = 0;
   uint64_t budget_bytes = 0;          // 0: none
   uint64_t budget_missing_bytes = 0;  // what the least that its VMs can do with exceeds it by
+  uint64_t pool_max_bytes = 0;        // what all pools together may take; 0: no maximum
   uint64_t detached_vms = 0;          // since start, other than by QEMU's exit or a clean stop
 };
 

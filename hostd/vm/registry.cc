@@ -42,11 +42,13 @@ std::string BudgetText(uint64_t budget_bytes) {
 
 }  // namespace
 
-Registry::Registry(std::string version, int64_t started_ns, uint64_t budget_bytes)
+Registry::Registry(std::string version, int64_t started_ns, uint64_t budget_bytes,
+                   uint64_t pool_max_bytes)
     : version_(std::move(version)),
       started_ns_(started_ns),
       started_s_(static_cast<double>(WallTimeMs()) / 1000 -
                  static_cast<double>(MonotonicNs() - started_ns) / kNsPerS),
+      pool_budget_(pool_max_bytes != 0 ? pool_max_bytes : UINT64_MAX),
       budget_bytes_(budget_bytes) {}
 
 bool Registry::Contains(const std::string& name) const {
@@ -197,6 +199,7 @@ HostStatus Registry::Status() const {
   status.uptime_s = static_cast<double>(MonotonicNs() - started_ns_) / kNsPerS;
   status.started_s = started_s_;
   status.kernel = KernelRelease();
+  if (pool_budget_.max_bytes() != UINT64_MAX) status.pool_max_bytes = pool_budget_.max_bytes();
   MutexLock lock(mutex_);
   status.state = stopping_ ? "stopping" : "running";
   status.stop_refused = stop_refused_;

@@ -25,12 +25,13 @@ constexpr uint64_t kHostReserveShare = 16;
 constexpr int64_t kOnceGiveUpNs = 30 * kNsPerS;
 constexpr int64_t kDetachPollNs = 20 * kNsPerMs;
 constexpr int64_t kProgressNs = 2 * kNsPerS;
+constexpr int64_t kPoolReportNs = 600 * kNsPerS;
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Vm>> Vm::Start(Parts parts) {
   EBB_ASSIGN_OR_RETURN(std::unique_ptr<SharedSwapState> shared_state,
-                       SharedSwapState::Create(parts.memory->pages()));
+                       SharedSwapState::Create(parts.memory->pages(), parts.pool_budget));
   std::unique_ptr<Vm> vm(new Vm(std::move(parts), std::move(shared_state)));
   try {
     vm->fault_thread_.Start();
@@ -172,16 +173,28 @@ void Vm::RunReclaim() {
     const int64_t now_ns = MonotonicNs();
     const int64_t wait_ns = reclaim_.RunPass(now_ns, OnceTarget(now_ns));
     ReportLosses();
+    ReportPool(now_ns);
     if (wait_ns > 0) reclaim_alarm_.Sleep(wait_ns);
   }
   ReportLosses();
 }
 
-// Without barriers nothing can be dropped, however long a fault is put off; and the reader of all
-// of its memory holds QEMU's lock for as long (docs/decisions/0008).
+// Without barriers, or room in the pool, nothing can be dropped, however long a fault is put off;
+// and the reader of all of its memory holds QEMU's lock for as long (docs/decisions/0008).
 bool Vm::MayPace() const {
-  if (!barrier_->Unanswered()) return true;
+  if (!barrier_->Unanswered() && !reclaim_.PoolIsFull()) return true;
   return HostAvailableBytes() < HostTotalBytes() / kHostReserveShare;
+}
+
+// It is full, has room for a moment and is full again, for as long as that lasts: said now and
+// then.
+void Vm::ReportPool(int64_t now_ns) {
+  if (!reclaim_.PoolIsFull() || now_ns < pool_report_ns_) return;
+  pool_report_ns_ = now_ns + kPoolReportNs;
+  LogWarning(
+      "vm %s: the pool is full: what would be swapped out of the VM stays resident, even above its "
+      "limit. Raise --pool-max, or the VM's limit",
+      name_);
 }
 
 // Whoever finds a page lost may be on the fault path, and must not wait for the log.

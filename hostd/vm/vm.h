@@ -38,6 +38,7 @@ class Vm {
     VmRam ram;
     std::unique_ptr<GuestMemory> memory;
     std::unique_ptr<IoBarrier> barrier;
+    PoolBudget* pool_budget = nullptr;  // of the host, outlives the VM; null: none
   };
   // Starts the threads. Registers nothing yet: the VM runs untouched until reclaim wants pages.
   static absl::StatusOr<std::unique_ptr<Vm>> Start(Parts parts);
@@ -102,6 +103,7 @@ class Vm {
   bool NothingSwapped() const;
   void ReportProgress(int64_t* last_ns) const;
   bool MayPace() const;
+  void ReportPool(int64_t now_ns);
   void ReportLosses();
   bool Stopping() const { return stopping_.load(std::memory_order_relaxed); }
 
@@ -129,6 +131,7 @@ class Vm {
   std::atomic<uint64_t> once_target_{UINT64_MAX};
   uint64_t once_best_ = UINT64_MAX;  // reclaim thread only, as the next
   int64_t once_best_ns_ = 0;
+  int64_t pool_report_ns_ = 0;  // not said again before
 
   mutable Mutex mutex_{"Vm::mutex_"};
   std::string detach_error_ ABSL_GUARDED_BY(mutex_);

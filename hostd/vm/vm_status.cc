@@ -96,6 +96,7 @@ VmStatus Vm::Status() const {
   status.pool_original_bytes = PagesToBytes(pool.objects);
   status.pool_compressed_bytes = pool.object_bytes;
   status.pool_used_bytes = pool.used_bytes;
+  status.pool_full = reclaim_.PoolIsFull();
   status.incompressible_pages = swap_state_->incompressible().pages();
   status.page_word_bytes = shared_state_->page_word_bytes();
   status.record_bytes = shared_state_->record_bytes();

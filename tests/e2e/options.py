@@ -25,6 +25,9 @@ def parse(command_line: list[str] | None = None) -> argparse.Namespace:
                         help="the guest's memory (default: %(default)s)")
     parser.add_argument("--limit", metavar="SIZE", type=parse_size, default="256M",
                         help="how much of it may be resident on the host (default: %(default)s)")
+    parser.add_argument("--pool-max", metavar="SIZE", type=parse_size, default=0,
+                        help="how much host memory the compressed pages may take (default: no "
+                        "maximum)")
     parser.add_argument("--loader", choices=("plugin", "preload"), default="plugin",
                         help="how libebb-qemu.so gets into QEMU: by -plugin or by LD_PRELOAD "
                         "(default: %(default)s)")

@@ -58,7 +58,8 @@ def prepare(arguments: argparse.Namespace, folders: Folders, user: User) -> Prep
         ram_bytes=arguments.ram, limit_bytes=arguments.limit, fill_bytes=workload.fill_bytes,
         end_s=arguments.seconds, accelerator=chosen.name, accelerator_reason=chosen.reason,
         qemu_version=qemu.version(qemu_program), loader=arguments.loader)
-    return Prepared(setting, _built(build / "hostd/ebbd"), vm, ratio)
+    pool_max = ("--pool-max", str(arguments.pool_max)) if arguments.pool_max else ()
+    return Prepared(setting, _built(build / "hostd/ebbd"), vm, ratio, pool_max)
 
 
 def _built(path: Path) -> Path:

@@ -5,7 +5,8 @@ import re
 from typing import Any
 
 TYPES: dict[str, tuple[type, ...]] = {"object": (dict,), "array": (list,), "string": (str,),
-                                      "integer": (int,), "number": (int, float)}
+                                      "integer": (int,), "number": (int, float),
+                                      "boolean": (bool,)}
 KNOWN = {"type", "description", "properties", "required", "additionalProperties", "items", "enum",
          "minimum", "maximum", "minLength", "maxLength", "maxItems", "format", "$ref"}
 DATE_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -32,7 +33,7 @@ class Document:
         if unknown:
             return [f"{where}: its schema has {sorted(unknown)}, which this test does not know"]
         kind = schema["type"]
-        if not isinstance(value, TYPES[kind]) or isinstance(value, bool):
+        if not isinstance(value, TYPES[kind]) or isinstance(value, bool) != (kind == "boolean"):
             return [f"{where}: {value!r} is not of type {kind}"]
         if "enum" in schema and value not in schema["enum"]:
             return [f"{where}: {value!r} is none of {schema['enum']}"]

@@ -57,15 +57,15 @@ std::vector<const char*> Split(std::string list) {
 
 TEST(StatusJson, HasEveryFieldOfVmStatusInItsOrder) {
   VmStatus vm;
-  EBB_BIND_AND_FILL(vm, expected, name, pid, state, held_reason, held_pages, detach_error,
-                    ram_bytes, limit_bytes, guarantee_bytes, weight, planned_bytes, target_bytes,
-                    resident_bytes, swapped_bytes, swap_out_target_bytes, swap_in_remaining_bytes,
-                    pool_original_bytes, pool_compressed_bytes, pool_used_bytes, same_filled_pages,
-                    incompressible_pages, page_word_bytes, record_bytes, pages_swapped_out,
-                    pages_swapped_in, pages_given_back, pages_discarded, faults, zero_faults,
-                    write_protect_faults, fault_p50_us, fault_p99_us, paced_faults, paced_us_total,
-                    barrier_mode, barriers, barrier_p50_ms, barrier_p99_ms, barrier_interval_ms,
-                    cooling_pages, guarded_pages, ready_pages, reserve_target_pages);
+  EBB_BIND_AND_FILL(
+      vm, expected, name, pid, state, held_reason, held_pages, detach_error, ram_bytes, limit_bytes,
+      guarantee_bytes, weight, planned_bytes, target_bytes, resident_bytes, swapped_bytes,
+      swap_out_target_bytes, swap_in_remaining_bytes, pool_original_bytes, pool_compressed_bytes,
+      pool_used_bytes, pool_full, same_filled_pages, incompressible_pages, page_word_bytes,
+      record_bytes, pages_swapped_out, pages_swapped_in, pages_given_back, pages_discarded, faults,
+      zero_faults, write_protect_faults, fault_p50_us, fault_p99_us, paced_faults, paced_us_total,
+      barrier_mode, barriers, barrier_p50_ms, barrier_p99_ms, barrier_interval_ms, cooling_pages,
+      guarded_pages, ready_pages, reserve_target_pages);
   EXPECT_EQ(Serialize(ToJson(vm)), expected.dump());
   EXPECT_EQ(vm.resident_bytes, expected["resident_bytes"].get<uint64_t>());
   // And back, through text.
@@ -75,7 +75,7 @@ TEST(StatusJson, HasEveryFieldOfVmStatusInItsOrder) {
 TEST(StatusJson, HasEveryFieldOfHostStatusInItsOrder) {
   HostStatus host;
   EBB_BIND_AND_FILL(host, expected, version, pid, uptime_s, started_s, kernel, state, stop_refused,
-                    vms, budget_bytes, budget_missing_bytes, detached_vms);
+                    vms, budget_bytes, budget_missing_bytes, pool_max_bytes, detached_vms);
   EXPECT_EQ(Serialize(ToJson(host)), expected.dump());
   EXPECT_EQ(ordered_json::parse(Serialize(ToJson(host))), expected);
 }

@@ -92,6 +92,22 @@ TEST(SharedSwapState, EveryPageAndSpareCopiesHaveARecord) {
   }
 }
 
+TEST(SharedSwapState, PoolsOfAllVmsTogetherKeepToTheirMaximum) {
+  const std::vector<std::byte> object(3000);
+  PoolBudget budget(kMiB);
+  auto first = *SharedSwapState::Create(1000, &budget);
+  auto second = *SharedSwapState::Create(1000, &budget);
+  while (first->state().pool().Store(object)) {
+  }
+  EXPECT_GT(budget.used_bytes(), kMiB - 32 * kPageBytes);
+  EXPECT_LE(budget.used_bytes(), kMiB);
+  EXPECT_EQ(budget.used_bytes(), first->state().pool().stats().used_bytes);
+  EXPECT_FALSE(second->state().pool().Store(object));
+  first.reset();
+  EXPECT_EQ(budget.used_bytes(), 0u) << "a VM that is gone takes nothing";
+  EXPECT_TRUE(second->state().pool().Store(object));
+}
+
 TEST(SharedSwapState, MoreRamThanRecordsCanNameIsRefused) {
   const auto state = SharedSwapState::Create(UINT32_MAX);
   ASSERT_FALSE(state.ok());

@@ -56,6 +56,11 @@ TEST_F(RegistryTest, StatusSaysWhatTheDaemonIs) {
   EXPECT_EQ(registry_.Status().started_s, status.started_s) << "whenever it is asked";
 }
 
+TEST(Registry, StatusHasTheMaximumOfAllPools) {
+  EXPECT_EQ(Registry("1", MonotonicNs()).Status().pool_max_bytes, 0u);
+  EXPECT_EQ(Registry("1", MonotonicNs(), 0, kMiB).Status().pool_max_bytes, kMiB);
+}
+
 TEST_F(RegistryTest, VmsAreListedByName) {
   Add("beta");
   Add("alpha");

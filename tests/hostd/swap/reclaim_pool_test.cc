@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+// What reclaim does where the pool does not take a page.
+#include "tests/hostd/swap/reclaim_fixture.h"
+
+namespace ebb {
+namespace {
+
+class ReclaimWithSmallPoolTest : public ReclaimTest {
+ protected:
+  static constexpr uint64_t kPoolBytes = 2 * kMiB;
+  void SetUp() override { Create(kPoolBytes); }
+  static PageContent LargeContentOf(uint64_t page) { return PartlyRandomContent(page, 1500); }
+};
+
+TEST_F(ReclaimWithSmallPoolTest, WhatHasNoRoomInThePoolStaysResidentAndIsNotTriedAllTheTime) {
+  for (uint64_t page = 0; page < kPages; ++page) memory_.Populate({page}, LargeContentOf(page));
+  residency_.SetLimit(kPages / 4);
+  RunToTheEnd();
+  EXPECT_TRUE(reclaim_->PoolIsFull());
+  EXPECT_LE(state_->pool().stats().used_bytes, kPoolBytes);
+  EXPECT_GT(state_->pool().stats().object_bytes, kPoolBytes * 8 / 10);
+  memory_.ForgetCalls();
+  for (int pass = 0; pass < 10; ++pass) EXPECT_GT(Pass(10 * kNsPerMs), 0) << "without end";
+  EXPECT_LE(memory_.Calls(GuestOp::kRead).size(), 64u);
+}
+
+TEST_F(ReclaimWithSmallPoolTest, ReclaimGoesOnWhenThePoolHasRoomAgain) {
+  for (uint64_t page = 0; page < kPages; ++page) memory_.Populate({page}, LargeContentOf(page));
+  residency_.SetLimit(kPages / 4);
+  RunToTheEnd();
+  const uint64_t swapped_out = state_->stats().swapped_out;
+  uint64_t freed = 0;
+  for (uint64_t page = 0; page < kPages && freed < 500; ++page) {
+    if (StateOf(page) != PageState::kSwapped) continue;
+    ASSERT_NO_FATAL_FAILURE(ExpectGuestReads(page, LargeContentOf(page)));
+    ++freed;
+  }
+  RunToTheEnd();
+  EXPECT_GT(state_->stats().swapped_out, swapped_out + 400);
+}
+
+TEST_F(ReclaimTest, PagesThatDoNotCompressAreTriedOnceInEightRoundsOfTheHand) {
+  for (uint64_t page = 0; page < kPages; ++page) {
+    memory_.Populate({page}, page < kPages / 2 ? RandomContent(page) : ContentOf(page));
+  }
+  residency_.SetLimit(kPages / 4);
+  RunToTheEnd();
+  EXPECT_EQ(memory_.ResidentPages(), kPages / 2) << "only what compresses is out";
+  EXPECT_GT(state_->incompressible().pages(), kPages / 8);
+  EXPECT_EQ(state_->pool().stats().objects, kPages / 2);
+  // They compress by now.
+  for (uint64_t page = 0; page < kPages / 2; ++page) memory_.Populate({page}, ContentOf(page));
+  RunToTheEnd();
+  EXPECT_LE(memory_.ResidentPages(), kPages / 4);
+}
+
+}  // namespace
+}  // namespace ebb
