@@ -13,8 +13,8 @@ namespace {
 // count more the more of them there are.
 constexpr double kExpectedPoolShare = 0.5;
 constexpr double kExpectedSwapped = 16.0 * kMiB;
-// Above this, taking more makes no room worth having.
-constexpr double kUselessPoolShare = 0.9;
+// What is stored saves a quarter; a pool that is sparse for a moment must not seem worthless.
+constexpr double kMostPoolShare = 0.9;
 
 // A VM that has all it uses may take this much more before the next plan.
 constexpr uint64_t kMinHeadroomBytes = 32 * kMiB;
@@ -32,14 +32,14 @@ class Cost {
   explicit Cost(const BudgetSignals& vm)
       : used_(static_cast<double>(vm.resident + vm.swapped)),
         bookkeeping_(static_cast<double>(vm.bookkeeping)),
-        pool_share_((static_cast<double>(vm.pool) + kExpectedPoolShare * kExpectedSwapped) /
-                    (static_cast<double>(vm.swapped) + kExpectedSwapped)) {}
+        pool_share_(std::min(
+            kMostPoolShare, (static_cast<double>(vm.pool) + kExpectedPoolShare * kExpectedSwapped) /
+                                (static_cast<double>(vm.swapped) + kExpectedSwapped))) {}
 
-  bool worth_taking() const { return pool_share_ < kUselessPoolShare; }
   double Of(double resident) const {
     return resident + pool_share_ * std::max(0.0, used_ - resident) + bookkeeping_;
   }
-  // The other way round, for a VM that is worth taking from; may be negative.
+  // The other way round; may be negative.
   double ResidentFor(double host_bytes) const {
     const double memory = host_bytes - bookkeeping_;
     return memory >= used_ ? memory : (memory - pool_share_ * used_) / (1 - pool_share_);
@@ -65,9 +65,9 @@ uint64_t UsedBytes(const BudgetSignals& vm) { return vm.resident + vm.swapped; }
 // `fair_share`: of what it uses.
 uint64_t LeastResident(const BudgetSignals& vm, double fair_share) {
   const auto fair = static_cast<uint64_t>(fair_share * static_cast<double>(UsedBytes(vm)));
-  // A VM whose pages make no room keeps what it has.
-  const uint64_t kept =
-      Cost(vm).worth_taking() ? std::min(fair, vm.limit) : vm.resident + kReclaimSlackBytes;
+  // Reclaim would try in vain, and the VM's faults be slowed down for it.
+  const uint64_t stays = vm.incompressible > 0 ? vm.incompressible + kReclaimSlackBytes : 0;
+  const uint64_t kept = std::max(std::min(fair, vm.limit), stays);
   return std::min(vm.ram, std::max({vm.guarantee, kLeastResidentBytes, kept}));
 }
 
@@ -151,12 +151,7 @@ BudgetShare ShareOf(const BudgetSignals& vm, double host_bytes, double fair_shar
   share.host_bytes = static_cast<uint64_t>(host_bytes);
   if (!vm.steerable) return share;
   const Cost cost(vm);
-  double resident = cost.worth_taking() ? cost.ResidentFor(host_bytes) : 0;
-  // All that it uses fits into its part, and pages that make no room come back.
-  const double all = cost.Of(static_cast<double>(UsedBytes(vm)));
-  if (!cost.worth_taking() && host_bytes >= all) {
-    resident = host_bytes - static_cast<double>(vm.bookkeeping);
-  }
+  const double resident = cost.ResidentFor(host_bytes);
   // A guarantee that is not used yet is lent to the others; whoever has it may still take it.
   const uint64_t bytes =
       std::max(static_cast<uint64_t>(std::max(0.0, resident)), LeastResident(vm, fair_share));

@@ -15,10 +15,11 @@ struct BudgetSignals {
   uint64_t guarantee = 0;
   uint64_t limit = UINT64_MAX;  // resident, by hand; UINT64_MAX: none
   uint64_t resident = 0;
-  uint64_t swapped = 0;      // uncompressed
-  uint64_t pool = 0;         // host memory that keeps the swapped pages
-  uint64_t bookkeeping = 0;  // host memory for page words and records
-  bool steerable = true;     // false: what it has stays as it is, whatever is planned
+  uint64_t swapped = 0;         // uncompressed
+  uint64_t incompressible = 0;  // of what is resident: it cannot be taken
+  uint64_t pool = 0;            // host memory that keeps the swapped pages
+  uint64_t bookkeeping = 0;     // host memory for page words and records
+  bool steerable = true;        // false: what it has stays as it is, whatever is planned
 };
 
 struct BudgetShare {
@@ -42,7 +43,7 @@ inline constexpr uint64_t kLeastResidentBytes = 32 * kMiB;
 // than it has use for, not less than its guarantee costs, nor, where that is possible, a quarter of
 // what it uses. What some do not need goes to the others. Where everything fits, the rest is room
 // to grow into, by weight as well. Guarantees come first: a plan may exceed the budget for their
-// sake (`missing_bytes`). From a VM whose pages do not compress nothing is taken. Pure.
+// sake (`missing_bytes`), and for what does not compress. Pure.
 BudgetPlan PlanBudget(uint64_t budget_bytes, const std::vector<BudgetSignals>& vms);
 
 }  // namespace ebb

@@ -20,6 +20,9 @@ constexpr uint64_t kScanWindowPages = 512;
 // How long nothing is stored when the pool had no room.
 constexpr int64_t kPoolFullPauseNs = kNsPerS / 2;
 
+// What did not compress is tried again in eight rounds that are at least so long.
+constexpr int64_t kRoundNs = 10 * kNsPerS;
+
 constexpr int64_t kBusyPassNs = 20 * kNsPerMs;
 constexpr int64_t kIdlePassNs = 200 * kNsPerMs;
 
@@ -74,6 +77,8 @@ ReclaimPlan Reclaim::Plan(int64_t now_ns, uint64_t once_target) {
   signals.inflow_per_s = inflow_.pages_per_s();
   signals.barrier_interval_ns = parts_.barrier->IntervalNs();
 
+  // Nothing is to be stored, so that nothing wants for room.
+  if (signals.resident <= signals.target) pool_is_full_.store(false, std::memory_order_relaxed);
   const ReclaimPlan plan = PlanReclaim(signals);
   reserve_target_ = plan.reserve_target;
   // Near its limit the VM's first touches must be seen, or it could cross the limit unnoticed.
@@ -91,14 +96,18 @@ void Reclaim::Cool(uint64_t wanted, int64_t now_ns) {
     const uint64_t window = std::min(kScanWindowPages, pages - hand_.value);
     // Holes are skipped: a page that was never used must not become a record.
     const PageRange present = parts_.memory->NextPresent({hand_, window});
+    const uint64_t holes = present.count > 0 ? present.first.value - hand_.value : window;
+    parts_.state->incompressible().Forget({hand_, holes});
     if (present.count > 0) CoolRun(present, now_ns);
-    const uint64_t passed = present.count > 0 ? present.end().value - hand_.value : window;
+    const uint64_t passed = holes + present.count;
     scanned += passed;
     hand_ = {hand_.value + passed};
-    if (hand_.value == pages) {
-      hand_ = {};
-      ++rounds_;
-    }
+    if (hand_.value < pages) continue;
+    hand_ = {};
+    // The hand goes round a small VM many times a second.
+    if (now_ns - round_began_ns_ < kRoundNs) continue;
+    round_began_ns_ = now_ns;
+    parts_.state->incompressible().BeginRound();
   }
 }
 
@@ -114,7 +123,7 @@ void Reclaim::CoolRun(PageRange run, int64_t now_ns) {
     for (; page < end; page = page + 1) {
       const PageWord word = words.Load(page);
       if (word.state() != PageState::kResident) continue;
-      if (parts_.state->incompressible().PassBy(page, rounds_)) continue;
+      if (parts_.state->incompressible().PassBy(page)) continue;
       const auto cooling = words.TryMove(page, word, PageState::kCooling);
       if (cooling) cohort.pages.push_back({page, *cooling});
     }

@@ -99,7 +99,7 @@ class Reclaim {
   StorePages store_pages_;
   Inflow inflow_;
   PageIndex hand_;
-  uint64_t rounds_ = 0;             // of the hand
+  int64_t round_began_ns_ = 0;      // of what does not compress
   int64_t pool_full_until_ns_ = 0;  // until then nothing is stored
   Queue cooling_;
   Queue guarded_;

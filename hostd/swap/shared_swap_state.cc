@@ -13,15 +13,16 @@ namespace {
 // Records beyond one a page: of pages that were taken back while their copy waited to be dropped.
 constexpr uint64_t kSpareRecords = 4096;
 
-// What a SwapLocation can name.
-constexpr uint64_t kMaxPoolBytes = (uint64_t{1} << SwapLocation::kPoolHandleBits) * kPoolGrainBytes;
+// What a SwapLocation can name, and the allocator, which counts pages in 32 bits.
+constexpr uint64_t kMaxPoolBytes = std::min(
+    (uint64_t{1} << SwapLocation::kPoolHandleBits) * kPoolGrainBytes, PagesToBytes(UINT32_MAX / 2));
 
 // A span of each size class and some to spare: with less a pool is full while it is nearly empty.
 constexpr uint64_t kMinPoolBytes = 16 * kMiB;
 
 // Addresses for each byte that the pool may hold: a run of pages that was given back serves only
 // spans of its length or less.
-constexpr uint64_t kAddressesPerByte = 4;
+constexpr uint64_t kAddressesPerByte = 8;
 
 // The highest ids mean something else (kZeroPageId, and in the pool).
 constexpr uint64_t kMaxRecords = UINT32_MAX - 2;

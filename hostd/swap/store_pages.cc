@@ -62,6 +62,7 @@ std::optional<SwapId> StorePages::Store(const ClaimedPage& page) {
   if (memory_->Read(page.page, content_.data()) != OsResult::kDone) return std::nullopt;
   EBB_TEST_POINT("store.read");
   const std::optional<uint32_t> value = SameFilledValue(content_.data());
+  if (value) state_->incompressible().Forget(page.page);
   if (value == uint32_t{0}) return kZeroPageId;
   const std::optional<SwapLocation> location =
       value ? SwapLocation::SameFilled(*value) : StoreContent(page.page);
@@ -88,6 +89,7 @@ std::optional<SwapLocation> StorePages::StoreContent(PageIndex page) {
     state_->incompressible().Note(page);
     return std::nullopt;
   }
+  state_->incompressible().Forget(page);
   const std::optional<PoolHandle> handle =
       state_->pool().Store(std::span(compressed_).first(length));
   if (!handle) {

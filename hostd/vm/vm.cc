@@ -224,8 +224,9 @@ uint64_t Vm::OnceTarget(int64_t now_ns) {
   const bool reached = resident <= goal && resident > 0;
   if (reached || now_ns - once_best_ns_ > kOnceGiveUpNs) {
     if (!reached) {
-      LogInfo("vm %s: swap-out stopped at %d MiB: the guest uses the rest", name_,
-              PagesToBytes(resident) / kMiB);
+      LogInfo("vm %s: swap-out stopped at %d MiB: %s", name_, PagesToBytes(resident) / kMiB,
+              reclaim_.PoolIsFull() ? "the pool is full"
+                                    : "the guest uses the rest, or it does not compress");
     }
     uint64_t expected = target;
     once_target_.compare_exchange_strong(expected, UINT64_MAX);

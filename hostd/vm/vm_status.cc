@@ -53,6 +53,7 @@ BudgetSignals Vm::Signals() const {
   if (orders.limit != 0) signals.limit = orders.limit;
   signals.resident = PagesToBytes(memory_->ResidentPages());
   signals.swapped = PagesToBytes(stats.swapped_pages);
+  signals.incompressible = PagesToBytes(swap_state_->incompressible().pages());
   signals.pool = swap_state_->pool().stats().used_bytes;
   signals.bookkeeping = shared_state_->page_word_bytes() + shared_state_->record_bytes();
   signals.steerable = state() == State::kRunning || state() == State::kDetachFailed;

@@ -88,6 +88,13 @@ TEST_F(ViewsTest, ShowHasItAll) {
   }
 }
 
+TEST_F(ViewsTest, ShowTellsThatThePoolIsFull) {
+  VmStatus vm = FakeHost::SomeVm("web");
+  vm.pool_full = true;
+  host_.Add(vm);
+  ExpectContains(Run({"show", "web"}).out, "FULL");
+}
+
 TEST_F(ViewsTest, ShowTellsThatAVmIsHeld) {
   VmStatus vm = FakeHost::SomeVm("web");
   vm.state = "held";

@@ -163,11 +163,26 @@ TEST(PlanBudget, LimitByHandLeavesTheRestToOthers) {
 
 TEST(PlanBudget, PagesThatDoNotCompressAreNotTakenInVain) {
   std::vector<BudgetSignals> vms(2, Greedy(1024 * kMiB));
-  vms[0].pool = vms[0].swapped;
-  const BudgetPlan plan = PlanBudget(1400 * kMiB, vms);
-  EXPECT_GE(plan.shares[0].resident_bytes, vms[0].resident) << "taking more would not help";
-  // 1016 MiB of the first, and of the second 32 MiB and half of the rest.
-  ExpectNear(plan.missing_bytes, (1016 + 528 - 1400) * kMiB);
+  vms[0].resident = 924 * kMiB;
+  vms[0].swapped = 100 * kMiB;
+  vms[0].pool = 50 * kMiB;
+  vms[0].incompressible = 800 * kMiB;
+  const BudgetPlan plan = PlanBudget(1600 * kMiB, vms);
+  EXPECT_EQ(plan.missing_bytes, 0u);
+  EXPECT_GE(plan.shares[0].resident_bytes, 820 * kMiB) << "what stays anyway, and a little more";
+  ExpectNear(HostBytes(plan), 1600 * kMiB);
+  // 820 MiB of the first and half of the rest, and of the second 32 MiB and half of the rest.
+  ExpectNear(PlanBudget(1300 * kMiB, vms).missing_bytes, (820 + 102 + 528 - 1300) * kMiB);
+}
+
+TEST(PlanBudget, PoolThatIsSparseForAMomentDoesNotUpsetThePlan) {
+  std::vector<BudgetSignals> vms(2, Greedy(1024 * kMiB));
+  vms[0].pool = vms[0].swapped * 2;
+  const BudgetPlan plan = PlanBudget(1600 * kMiB, vms);
+  for (const BudgetShare& share : plan.shares) {
+    EXPECT_GE(share.resident_bytes, 32 * kMiB);
+    EXPECT_LE(share.resident_bytes, 1024 * kMiB);
+  }
 }
 
 TEST(PlanBudget, VmThatCompressesBadlyKeepsAQuarterOfWhatItUses) {
