@@ -25,7 +25,7 @@ DIMM_BYTES = 128 * MIB  # x86's Linux takes no less
 VIRTIO_MEM_BYTES = 256 * MIB
 GROWN_BYTES = 32 * MIB
 CHURN_BYTES = 48 * MIB
-STOPPED_BYTES = 40 * MIB
+STOPPED_BYTES = 64 * MIB
 BLOCK_BYTES = 2 * MIB
 PROBED_BYTES = 8 * MIB
 # The guest takes what was plugged for its next pages, and can move them out of it again; what is
