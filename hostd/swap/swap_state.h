@@ -36,7 +36,6 @@ class SwapState {
   DiscardOrder& discard_order() { return discard_order_; }
   LossNotices& losses() { return losses_; }
   Incompressible& incompressible() { return incompressible_; }
-  const Incompressible& incompressible() const { return incompressible_; }
 
   // Frees the storage of retired records. Reclaim thread only.
   void ReapRetired();

@@ -192,8 +192,8 @@ void Vm::ReportPool(int64_t now_ns) {
   if (!reclaim_.PoolIsFull() || now_ns < pool_report_ns_) return;
   pool_report_ns_ = now_ns + kPoolReportNs;
   LogWarning(
-      "vm %s: the pool is full: what would be swapped out of the VM stays resident, even above its "
-      "limit. Raise --pool-max, or the VM's limit",
+      "vm %s: the pool is full (see --pool-max), or the host has no memory for it: what would be "
+      "swapped out of the VM stays resident, even above its limit. Raise one of the limits",
       name_);
 }
 

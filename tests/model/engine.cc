@@ -7,6 +7,7 @@
 #include "absl/strings/str_format.h"
 #include "hostd/swap/reclaim_alarm.h"
 #include "hostd/tiers/same_filled.h"
+#include "tests/hostd/swap/stored_page.h"
 
 namespace ebb::model {
 namespace {
@@ -176,10 +177,7 @@ void Engine::Guard(uint32_t first, uint32_t count) {
   for (uint32_t page = first; page < std::min(first + count, kPages); ++page) {
     const PageWord word = state_.words().Load({page});
     if (word.state() != PageState::kResident || memory_.Look({page}).hole) continue;
-    const PageWord cooling = *state_.words().TryMove({page}, word, PageState::kCooling);
-    memory_.ZapPtes({{page}, 1});
-    guarded.push_back({{page}, *state_.words().TryMove({page}, cooling, PageState::kGuarded)});
-    memory_.WriteProtect({{page}, 1});
+    guarded.push_back(GuardPage(&memory_, &state_, {page}));
   }
   if (!guarded.empty()) guarded_.push_back(std::move(guarded));
 }

@@ -15,6 +15,7 @@
 #include "hostd/swap/store_pages.h"
 #include "hostd/swap/swap_in.h"
 #include "tests/fakes/fake_guest_memory.h"
+#include "tests/hostd/swap/stored_page.h"
 
 namespace ebb {
 namespace {
@@ -70,17 +71,7 @@ class OwnersDeathTest : public testing::Test {
     Do(op, [] { MayWait("for a barrier"); });
   }
 
-  StoredPage Store(uint64_t page) {
-    PageWords& words = state_.words();
-    const PageWord cooling = *words.TryMove({page}, words.Load({page}), PageState::kCooling);
-    memory_.ZapPtes({{page}, 1});
-    const ClaimedPage guarded = {{page}, *words.TryMove({page}, cooling, PageState::kGuarded)};
-    memory_.WriteProtect({{page}, 1});
-    std::vector<StoredPage> stored;
-    std::vector<ClaimedPage> give_back;
-    StorePages(&memory_, &state_).Run({&guarded, 1}, &stored, &give_back);
-    return stored.at(0);
-  }
+  StoredPage Store(uint64_t page) { return StorePage(&memory_, &state_, {page}); }
   void Drop(uint64_t page) {
     const StoredPage stored = Store(page);
     DropPages(&memory_, &state_, {&stored, 1});

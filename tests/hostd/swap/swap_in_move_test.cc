@@ -7,11 +7,11 @@
 #include <vector>
 
 #include "hostd/swap/drop.h"
-#include "hostd/swap/store_pages.h"
 #include "hostd/swap/swap_in.h"
 #include "hostd/swap/swap_state.h"
 #include "tests/fakes/fake_guest_memory.h"
 #include "tests/fakes/page_content.h"
+#include "tests/hostd/swap/stored_page.h"
 #include "tests/hostd/tiers/pool/fake_pool_memory.h"
 
 namespace ebb {
@@ -41,15 +41,8 @@ class SwapInMoveTest : public testing::Test {
 
   void SwapOut(uint64_t page) {
     memory_.Populate({page}, ContentOf(page));
-    PageWords& words = state_.words();
-    const PageWord cooling = *words.TryMove({page}, words.Load({page}), PageState::kCooling);
-    memory_.ZapPtes({{page}, 1});
-    const ClaimedPage guarded = {{page}, *words.TryMove({page}, cooling, PageState::kGuarded)};
-    memory_.WriteProtect({{page}, 1});
-    std::vector<StoredPage> stored;
-    std::vector<ClaimedPage> given_back;
-    store_pages_.Run({&guarded, 1}, &stored, &given_back);
-    ASSERT_EQ(DropPages(&memory_, &state_, stored), 1u);
+    const StoredPage stored = StorePage(&memory_, &state_, {page});
+    ASSERT_EQ(DropPages(&memory_, &state_, {&stored, 1}), 1u);
   }
   PageOutcome SwapIn(uint64_t page) { return swap_in_.Run({page}, state_.words().Load({page})); }
 
@@ -58,7 +51,6 @@ class SwapInMoveTest : public testing::Test {
   std::vector<std::byte> records_{SwapDescTable::BytesFor(kRecords)};
   WatchedPoolMemory pool_{8 * kMiB};
   SwapState state_{{words_.data(), records_.data(), &pool_}, kPages, kRecords};
-  StorePages store_pages_{&memory_, &state_};
   ebb::SwapIn swap_in_{&memory_, &state_};
 };
 

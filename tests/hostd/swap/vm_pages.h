@@ -17,6 +17,7 @@
 #include "hostd/swap/store_pages.h"
 #include "tests/fakes/fake_guest_memory.h"
 #include "tests/fakes/page_content.h"
+#include "tests/hostd/swap/stored_page.h"
 
 namespace ebb {
 
@@ -49,15 +50,7 @@ class VmPages {
   // A copy that waits to be dropped.
   StoredPage Store(uint64_t page) {
     memory.Populate({page}, ContentOf(page));
-    PageWords& words = state->words();
-    const PageWord cooling = *words.TryMove({page}, words.Load({page}), PageState::kCooling);
-    memory.ZapPtes({{page}, 1});
-    const ClaimedPage guarded = {{page}, *words.TryMove({page}, cooling, PageState::kGuarded)};
-    memory.WriteProtect({{page}, 1});
-    std::vector<StoredPage> stored;
-    std::vector<ClaimedPage> give_back;
-    StorePages(&memory, state).Run({&guarded, 1}, &stored, &give_back);
-    return stored.at(0);
+    return StorePage(&memory, state, {page});
   }
   void SwapOut(uint64_t page) {
     const StoredPage stored = Store(page);
