@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "hostd/base/wait_checks.h"
 #include "hostd/swap/drop.h"
 #include "hostd/swap/swap_in.h"
 #include "hostd/swap/swap_state.h"
@@ -23,7 +24,10 @@ class WatchedPoolMemory : public FakePoolMemory {
  public:
   using FakePoolMemory::FakePoolMemory;
   std::byte* data() const override {
-    if (const auto action = std::exchange(next_, nullptr)) action();
+    if (next_ != nullptr) {
+      const AnotherThreadsWork another_thread;
+      std::exchange(next_, nullptr)();
+    }
     return FakePoolMemory::data();
   }
   void WhenAskedNext(std::function<void()> action) { next_ = std::move(action); }
