@@ -22,4 +22,14 @@ struct PoolHandle {
   constexpr auto operator<=>(const PoolHandle&) const = default;
 };
 
+// Where an object lies on a disk: in one of its 4 KiB blocks, counted from the disk's start, so
+// many bytes into it. Never an address.
+struct DiskLocation {
+  uint8_t device = 0;         // below 16
+  uint32_t block = 0;         // below 2^30
+  uint16_t offset_bytes = 0;  // a multiple of kDiskGrainBytes, below 4096
+  constexpr auto operator<=>(const DiskLocation&) const = default;
+};
+inline constexpr uint32_t kDiskGrainBytes = 16;
+
 }  // namespace ebb

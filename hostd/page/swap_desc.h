@@ -14,6 +14,7 @@ enum class TierKind : uint8_t {
   kFree = 0,    // the record names no page
   kSameFilled,  // one 32-bit value repeated; needs no storage
   kPool,
+  kDisk,
 };
 
 // How the stored bytes become a page again.
@@ -25,11 +26,13 @@ enum class Codec : uint8_t {
 // The one authority on where a swapped page's content is, as an 8-byte value that changes in one
 // store. Layout (version 2):
 //   bits 0-2 tier, 3-5 codec, 6-17 length - 1, 18-21 generation, 22-63 place
-// The place is a PoolHandle, or the repeated value of a same-filled page. The generation grows with
-// every use and every move of the record, so that who looked before sees another word.
+// The place is a PoolHandle; a DiskLocation (bits 22-29 offset in grains, 30-59 block, 60-63
+// device); or the repeated value of a same-filled page. The generation grows with every use and
+// every move of the record, so that who looked before sees another word.
 class SwapLocation {
  public:
   static constexpr int kPoolHandleBits = 42;
+  static constexpr int kDiskBlockBits = 30;
 
   constexpr SwapLocation() = default;
   constexpr explicit SwapLocation(uint64_t bits) : bits_(bits) {}
@@ -40,6 +43,11 @@ class SwapLocation {
   // `length_bytes` is 1..kPageBytes.
   static constexpr SwapLocation InPool(Codec codec, uint32_t length_bytes, PoolHandle handle) {
     return Make(TierKind::kPool, codec, length_bytes, handle.value);
+  }
+  static constexpr SwapLocation OnDisk(Codec codec, uint32_t length_bytes, DiskLocation at) {
+    return Make(TierKind::kDisk, codec, length_bytes,
+                at.offset_bytes / kDiskGrainBytes | (uint64_t{at.block} << kDiskOffsetBits) |
+                    (uint64_t{at.device} << (kDiskOffsetBits + kDiskBlockBits)));
   }
   constexpr SwapLocation WithGeneration(uint32_t generation) const {
     constexpr uint64_t kField = kGenerationMask << kGenerationShift;
@@ -55,6 +63,12 @@ class SwapLocation {
   }
   constexpr uint32_t generation() const { return (bits_ >> kGenerationShift) & kGenerationMask; }
   constexpr PoolHandle pool_handle() const { return {bits_ >> kPlaceShift}; }
+  constexpr DiskLocation disk_location() const {
+    const uint64_t place = bits_ >> kPlaceShift;
+    return {static_cast<uint8_t>(place >> (kDiskOffsetBits + kDiskBlockBits)),
+            static_cast<uint32_t>(place >> kDiskOffsetBits) & ((1u << kDiskBlockBits) - 1),
+            static_cast<uint16_t>((place & ((1u << kDiskOffsetBits) - 1)) * kDiskGrainBytes)};
+  }
   constexpr uint32_t same_filled_value() const {
     return static_cast<uint32_t>(bits_ >> kPlaceShift);
   }
@@ -67,6 +81,7 @@ class SwapLocation {
   static constexpr int kGenerationShift = 18;
   static constexpr uint64_t kGenerationMask = 0xf;
   static constexpr int kPlaceShift = 64 - kPoolHandleBits;
+  static constexpr int kDiskOffsetBits = 8;
 
   static constexpr SwapLocation Make(TierKind tier, Codec codec, uint32_t length, uint64_t place) {
     return SwapLocation(static_cast<uint64_t>(tier) |
