@@ -27,10 +27,18 @@ struct BlockMember {
 // this.
 class BlockWriter {
  public:
+  static constexpr uint32_t kHeaderBytes = 40;
+  static constexpr uint32_t kMemberBytes = 8;
+
   // Bytes of a block that an object of so many bytes takes, its place in the index included.
-  static uint32_t Needs(uint32_t object_bytes);
+  static constexpr uint32_t Needs(uint32_t object_bytes) {
+    return (object_bytes + kDiskGrainBytes - 1) / kDiskGrainBytes * kDiskGrainBytes + kMemberBytes;
+  }
   // Of that, what an empty block has.
-  static const uint32_t kCapacityBytes;
+  static constexpr uint32_t kCapacityBytes = kDiskBlockBytes - kHeaderBytes;
+  // What fits: there is no room for its place in the index otherwise.
+  static constexpr uint32_t kMaxObjectBytes =
+      (kCapacityBytes - kMemberBytes) / kDiskGrainBytes * kDiskGrainBytes;
 
   // Clears the block; it must outlive this.
   explicit BlockWriter(DiskBlock block);
@@ -47,10 +55,11 @@ class BlockWriter {
 };
 
 // What a block says that it holds, at most as many as `members` has room for; 0 for a block that is
-// none of ours. The content is believed by nobody: safe on any input.
+// none of ours. The content is believed by nobody: safe on any input, and the pages and ids can be
+// any numbers.
 size_t ReadMembers(ConstDiskBlock block, std::span<BlockMember> members);
 
 // No block has more.
-inline constexpr size_t kMaxBlockMembers = 170;
+inline constexpr size_t kMaxBlockMembers = BlockWriter::kCapacityBytes / BlockWriter::Needs(1);
 
 }  // namespace ebb
