@@ -16,6 +16,7 @@ inline constexpr uint32_t kSegmentBlocks = 256;  // 1 MiB
 // segment 0 belongs to the disk's header and is never handed out. Thread-safe.
 class SegmentSpace {
  public:
+  // What is left at the end, less than a segment or more than a record can name, is not used.
   explicit SegmentSpace(uint64_t disk_bytes);
 
   // None when the disk is full.
@@ -28,7 +29,8 @@ class SegmentSpace {
  private:
   const uint64_t segments_;  // that can be handed out
   mutable Mutex mutex_{"SegmentSpace::mutex_"};
-  std::vector<uint32_t> free_ ABSL_GUARDED_BY(mutex_);
+  std::vector<bool> taken_ ABSL_GUARDED_BY(mutex_);         // of all that were ever handed out
+  std::vector<uint32_t> returned_ ABSL_GUARDED_BY(mutex_);  // of these, the free ones
 };
 
 }  // namespace ebb
