@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "hostd/os/disk.h"
+#include "hostd/tiers/disk/block_format.h"
+#include "hostd/tiers/disk/disk_blocks.h"
+#include "hostd/tiers/disk/disk_tier.h"
+
+namespace ebb {
+
+// One VM's part of the disk tier: the blocks it has there, and its writes. Segments are its own, so
+// that nothing of two VMs lies in one block, and it goes in O(segments). Reclaim thread only.
+class DiskShare {
+ public:
+  // Blocks that one write covers at most.
+  static constexpr uint32_t kMaxWriteBlocks = 16;
+  static constexpr uint32_t kMaxWrites = 16;
+
+  // `tier` must outlive this.
+  static absl::StatusOr<std::unique_ptr<DiskShare>> Create(DiskTier* tier);
+  ~DiskShare();
+
+  DiskTier& tier() const { return *tier_; }
+
+  // Blocks to be filled and written, at most so many; none while all slots are in use, or when the
+  // disk is full. What has been begun must be started or cancelled.
+  struct Write {
+    uint32_t slot = 0;
+    uint32_t first_block = 0;
+    uint32_t blocks = 0;
+  };
+  std::optional<Write> Begin(uint32_t blocks);
+  // What has been begun and shortened to nothing is not to be written.
+  void Cancel(const Write& write) { slots_[write.slot].taken = false; }
+  // What has been begun shall be only its first `blocks`.
+  void Shorten(Write* write, uint32_t blocks);
+  DiskBlock Block(const Write& write, uint32_t index) const;
+  // False when the kernel does not take it: then it has ended, without success.
+  bool Start(const Write& write, int64_t now_ns);
+
+  // The next write that has ended. Each of its blocks is to be settled then; the slot is free.
+  struct EndedWrite {
+    Write write;
+    bool ok = false;
+  };
+  std::optional<EndedWrite> NextEnded(int64_t now_ns);
+  // See DiskBlocks.
+  void Settle(uint32_t block, uint32_t live_bytes) { blocks_.Settle(block, live_bytes); }
+  void Free(DiskLocation at, uint32_t object_bytes) { blocks_.Free(at, object_bytes); }
+
+  uint32_t writes_in_flight() const { return in_flight_; }
+  // The last Begin found no room on the disk.
+  bool is_full() const { return is_full_; }
+  const DiskBlocks& blocks() const { return blocks_; }
+
+ private:
+  DiskShare(DiskTier* tier, std::unique_ptr<DiskQueue> writes);
+
+  struct Slot {
+    bool taken = false;
+    int64_t started_ns = 0;
+    Write write;
+  };
+
+  DiskTier* const tier_;
+  DiskBlocks blocks_;
+  std::unique_ptr<DiskQueue> writes_;
+  std::vector<Slot> slots_;
+  uint32_t in_flight_ = 0;
+  bool is_full_ = false;
+};
+
+}  // namespace ebb
