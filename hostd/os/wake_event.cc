@@ -33,11 +33,12 @@ bool IsReadable(int fd) {
   return poll(&wait, 1, 0) == 1;
 }
 
-PollResult WaitReadable(int fd, const WakeEvent& event, int64_t timeout_ns) {
-  pollfd fds[2] = {{fd, POLLIN, 0}, {event.fd(), POLLIN, 0}};
+PollResult WaitReadable(int fd, const WakeEvent& event, int64_t timeout_ns, int other_fd) {
+  // poll passes over descriptors below 0.
+  pollfd fds[3] = {{fd, POLLIN, 0}, {event.fd(), POLLIN, 0}, {other_fd, POLLIN, 0}};
   timespec timeout = {timeout_ns / 1000000000, timeout_ns % 1000000000};
   MayWait("for a descriptor");
-  ppoll(fds, 2, timeout_ns < 0 ? nullptr : &timeout, nullptr);
+  ppoll(fds, 3, timeout_ns < 0 ? nullptr : &timeout, nullptr);
   return {(fds[0].revents & (POLLIN | POLLERR | POLLHUP)) != 0, (fds[1].revents & POLLIN) != 0};
 }
 

@@ -24,11 +24,12 @@ class WakeEvent {
 // Whether `fd` is readable now; a pidfd is once its process has exited.
 bool IsReadable(int fd);
 
-// Waits until `fd` or `event` is readable or `timeout_ns` has passed (negative: for ever).
+// Waits until `fd`, `other_fd` (if it is not negative) or `event` is readable or `timeout_ns` has
+// passed (negative: for ever).
 struct PollResult {
   bool fd_ready = false;
   bool event_set = false;
 };
-PollResult WaitReadable(int fd, const WakeEvent& event, int64_t timeout_ns);
+PollResult WaitReadable(int fd, const WakeEvent& event, int64_t timeout_ns, int other_fd = -1);
 
 }  // namespace ebb

@@ -58,10 +58,23 @@ void SwapDescTable::Retire(SwapId id) {
   const uint64_t before = record.detail.fetch_sub(kOneReference, std::memory_order_acq_rel);
   EBB_CHECK(ReferencesIn(before) > 0, "retiring a record that nobody names");
   if (ReferencesIn(before) > 1) return;
-  // Pushing with CAS and taking the whole list at once has no ABA problem.
+  Push(id);
+}
+
+// Onto the list of retired ids. Pushing with CAS and taking the whole list at once has no ABA
+// problem.
+void SwapDescTable::Push(SwapId id) {
+  std::atomic<uint64_t>& detail = At(id).detail;
+  // Reclaim may be setting its age.
+  const auto name_next = [&detail](uint32_t next) {
+    uint64_t seen = detail.load(std::memory_order_relaxed);
+    while (
+        !detail.compare_exchange_weak(seen, (seen & ~kLowHalf) | next, std::memory_order_relaxed)) {
+    }
+  };
   uint32_t head = retired_.load(std::memory_order_relaxed);
   do {
-    record.detail.store(head, std::memory_order_relaxed);
+    name_next(head);
   } while (!retired_.compare_exchange_weak(head, id.value, std::memory_order_release,
                                            std::memory_order_relaxed));
 }
@@ -86,14 +99,36 @@ bool SwapDescTable::TryRelocate(SwapId id, SwapLocation from, SwapLocation to) {
       expected, to.WithGeneration(from.generation() + 1).bits(), std::memory_order_seq_cst);
 }
 
-void SwapDescTable::Reap(const std::function<void(SwapLocation)>& free_storage) {
+uint8_t SwapDescTable::Age(SwapId id) const {
+  if (id == kZeroPageId) return 0;
+  return static_cast<uint8_t>(At(id).detail.load(std::memory_order_relaxed) >> kAgeShift);
+}
+
+bool SwapDescTable::HasSecondChance(SwapId id) const {
+  return (At(id).detail.load(std::memory_order_relaxed) & kSecondChance) != 0;
+}
+
+void SwapDescTable::SetAge(SwapId id, uint8_t age, bool second_chance) {
+  std::atomic<uint64_t>& detail = At(id).detail;
+  const uint64_t field = (uint64_t{age} << kAgeShift) | (second_chance ? kSecondChance : 0);
+  uint64_t seen = detail.load(std::memory_order_relaxed);
+  while (
+      !detail.compare_exchange_weak(seen, (seen & ~kAgeField) | field, std::memory_order_relaxed)) {
+  }
+}
+
+void SwapDescTable::Reap(const std::function<bool(SwapId, SwapLocation)>& free_storage) {
   EBB_TEST_POINT("record.reap");
   SwapId id{retired_.exchange(0, std::memory_order_acquire)};
   while (id) {
     Record& record = At(id);
     const SwapId next = NextInList(id);
     const SwapLocation location(record.location.load(std::memory_order_relaxed));
-    free_storage(location);
+    if (!free_storage(id, location)) {
+      Push(id);
+      id = next;
+      continue;
+    }
     record.location.store(SwapLocation().WithGeneration(location.generation()).bits(),
                           std::memory_order_relaxed);
     record.detail.store(free_, std::memory_order_relaxed);

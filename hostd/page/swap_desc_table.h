@@ -46,8 +46,16 @@ class SwapDescTable {
   // Reclaim only: the content of `id` now lies at `to`, if it lay exactly at `from`.
   bool TryRelocate(SwapId id, SwapLocation from, SwapLocation to);
 
-  // Reclaim only: hands every retired record's location to `free_storage`, then frees its id.
-  void Reap(const std::function<void(SwapLocation)>& free_storage);
+  // Reclaim only: hands every retired record to `free_storage`, then frees its id. What that says
+  // false of stays retired: a copy of it runs.
+  void Reap(const std::function<bool(SwapId, SwapLocation)>& free_storage);
+
+  // Reclaim only, but for Age: what writeback keeps in a record in use. 0 and false at first.
+  uint8_t Age(SwapId id) const;
+  bool HasSecondChance(SwapId id) const;
+  void SetAge(SwapId id, uint8_t age, bool second_chance);
+  // No higher id was ever allocated.
+  uint32_t ids_used() const { return never_used_ - 1; }
 
   // The ids nobody names: retired ones that wait to be reaped, then free ones that were used
   // before. For audits, while no other thread is in here; stops at `capacity` ids, so that a list
@@ -58,18 +66,23 @@ class SwapDescTable {
   struct Record {
     std::atomic<uint64_t> location;
     // Bits 0-31: the checksum; once the id is retired or free, the next id of that list.
-    // Bits 32-43: pages that name the id. Bits 44-63: reserved for its age.
+    // Bits 32-43: pages that name the id. 44-51: its age. 52: has a second chance. 53-63: 0.
     std::atomic<uint64_t> detail;
   };
   static_assert(sizeof(Record) == 16);
 
   static constexpr int kReferencesShift = 32;
   static constexpr uint64_t kOneReference = uint64_t{1} << kReferencesShift;
+  static constexpr uint64_t kLowHalf = UINT32_MAX;
+  static constexpr int kAgeShift = 44;
+  static constexpr uint64_t kSecondChance = uint64_t{1} << 52;
+  static constexpr uint64_t kAgeField = (uint64_t{0xff} << kAgeShift) | kSecondChance;
   static constexpr uint32_t ReferencesIn(uint64_t detail) {
     return static_cast<uint32_t>(detail >> kReferencesShift) & kMaxReferences;
   }
 
   Record& At(SwapId id) const;
+  void Push(SwapId id);
   // Of a retired or free id: the next one of its list.
   SwapId NextInList(SwapId id) const;
 

@@ -17,11 +17,19 @@ namespace ebb {
 // owner wakes. Used by one thread.
 class FaultHandler {
  public:
-  FaultHandler(GuestMemory* memory, SwapState* state)
-      : memory_(memory), state_(state), swap_in_(memory, state) {}
+  // `reads` as for SwapIn.
+  FaultHandler(GuestMemory* memory, SwapState* state, std::unique_ptr<DiskQueue> reads = nullptr)
+      : memory_(memory), state_(state), swap_in_(memory, state, std::move(reads)) {}
 
   // `kind` is kMissing or kWriteProtect. Never returns kChanged.
   PageOutcome Handle(PageIndex page, FaultMessage::Kind kind);
+
+  // See SwapIn.
+  std::optional<SwapIn::ReadPage> NextRead(bool read_ahead) {
+    return swap_in_.NextRead(read_ahead);
+  }
+  uint32_t reads_in_flight() const { return swap_in_.reads_in_flight(); }
+  int reads_fd() const { return swap_in_.reads_fd(); }
 
   // Fills holes behind a first touch with zero pages, at most `pages` of them, up to the first page
   // that is there or in use. Saves a round trip for each.

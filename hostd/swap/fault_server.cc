@@ -23,6 +23,8 @@ constexpr int64_t kFirstLostRetryNs = kNsPerS;
 constexpr int64_t kMaxLostRetryNs = 30 * kNsPerS;
 // Neighbours of a first touch that get zero pages with it.
 constexpr uint64_t kFillAheadPages = 15;
+// A block holds no more near pages than this, but for tiny ones.
+constexpr uint64_t kMaxReadAheadPages = 64;
 
 }  // namespace
 
@@ -36,8 +38,9 @@ bool FaultServer::ServePending(int64_t now_ns) {
   // In the order they were read: a discard must not run after a later fault of its pages.
   for (size_t i = 0; i < count; ++i) Handle(messages[i], now_ns);
   discard_order.EndRead();
+  const bool read = FinishReads(now_ns);
   if (aside_count_ > 0) ServeDue(now_ns);
-  return count > 0;
+  return count > 0 || read;
 }
 
 void FaultServer::Handle(const GuestMessage& message, int64_t now_ns) {
@@ -77,9 +80,25 @@ void FaultServer::Serve(Fault fault, int64_t now_ns) {
   const bool swapped = state == PageState::kSwapped || state == PageState::kLost;
   const uint64_t zero_filled_before = parts_.state->stats().zero_filled;
   if (Pace(&fault, swapped, now_ns)) return;
-  switch (handler_.Handle(fault.page, fault.kind)) {
+  const PageOutcome outcome = handler_.Handle(fault.page, fault.kind);
+  if (outcome == PageOutcome::kReading) {
+    // There is a place for each read that can be under way.
+    reading_[reading_count_++] = fault;
+  } else if (outcome != PageOutcome::kServed) {
+    Finish(fault, outcome, now_ns);
+  } else if (swapped) {
+    NoteSwappedIn(fault);
+  } else {
+    NoteZeroFilled(fault, zero_filled_before);
+  }
+}
+
+// What is to be done with a fault that could not be answered at once.
+void FaultServer::Finish(const Fault& fault, PageOutcome outcome, int64_t now_ns) {
+  switch (outcome) {
     case PageOutcome::kServed:
-      NoteServed(fault, swapped, zero_filled_before);
+    case PageOutcome::kReading:
+    case PageOutcome::kGone:
       return;
     case PageOutcome::kNotMapped:
       // Nobody can be waiting there; if somebody is after all, it asks again.
@@ -99,9 +118,32 @@ void FaultServer::Serve(Fault fault, int64_t now_ns) {
     case PageOutcome::kFailed:
       PutAsideLonger(fault, kFirstLostRetryNs, kMaxLostRetryNs, now_ns);
       return;
-    case PageOutcome::kGone:
-      return;
   }
+}
+
+// True when the disk has answered some.
+bool FaultServer::FinishReads(int64_t now_ns) {
+  bool any = false;
+  while (reading_count_ > 0) {
+    // What nobody asked for must not cost what somebody else needs.
+    const Residency& residency = *parts_.residency;
+    const bool read_ahead = residency.resident() + kMaxReadAheadPages < residency.target();
+    const std::optional<SwapIn::ReadPage> done = handler_.NextRead(read_ahead);
+    if (!done) break;
+    any = true;
+    const auto end = reading_.begin() + static_cast<ptrdiff_t>(reading_count_);
+    const auto found = std::find_if(reading_.begin(), end,
+                                    [&](const Fault& fault) { return fault.page == done->page; });
+    const Fault fault = *found;
+    *found = reading_[--reading_count_];
+    parts_.residency->Add(static_cast<int64_t>(done->read_ahead_pages));
+    if (done->outcome == PageOutcome::kServed) {
+      NoteSwappedIn(fault);
+    } else {
+      Finish(fault, done->outcome, now_ns);
+    }
+  }
+  return any;
 }
 
 // True when the fault has been put aside to slow the VM down.
@@ -126,17 +168,25 @@ bool FaultServer::Pace(Fault* fault, bool swapped, int64_t now_ns) {
   return false;
 }
 
-void FaultServer::NoteServed(const Fault& fault, bool swapped, uint64_t zero_filled_before) {
+void FaultServer::NoteSwappedIn(const Fault& fault) {
+  parts_.state->stats().fault_latency.Add(MonotonicNs() - fault.read_ns);
+  parts_.residency->Add(1);
+  RingIfAbove();
+}
+
+void FaultServer::NoteZeroFilled(const Fault& fault, uint64_t zero_filled_before) {
   Residency& residency = *parts_.residency;
-  if (swapped) {
-    parts_.state->stats().fault_latency.Add(MonotonicNs() - fault.read_ns);
-    residency.Add(1);
-  } else if (parts_.state->stats().zero_filled != zero_filled_before) {
+  if (parts_.state->stats().zero_filled != zero_filled_before) {
     Count(parts_.state->stats().zero_faults);
     if (!residency.MustPace()) handler_.FillAhead(fault.page, kFillAheadPages);
     const uint64_t filled = parts_.state->stats().zero_filled - zero_filled_before;
     residency.Add(static_cast<int64_t>(filled));
   }
+  RingIfAbove();
+}
+
+void FaultServer::RingIfAbove() const {
+  const Residency& residency = *parts_.residency;
   if (residency.resident() > residency.target()) parts_.reclaim->Ring();
 }
 

@@ -26,13 +26,17 @@ class FaultServer {
     Residency* residency;
     ReclaimAlarm* reclaim;
   };
-  explicit FaultServer(const Parts& parts) : parts_(parts), handler_(parts.memory, parts.state) {}
+  // `reads` as for SwapIn.
+  explicit FaultServer(const Parts& parts, std::unique_ptr<DiskQueue> reads = nullptr)
+      : parts_(parts), handler_(parts.memory, parts.state, std::move(reads)) {}
 
   // Reads what is pending, answers it, and looks again at what is due. False when nothing was
-  // pending: then wait for a message, UntilNextDue at most.
+  // pending: then wait for a message, or for reads_fd(), UntilNextDue at most.
   bool ServePending(int64_t now_ns);
   // How long until something put aside is due; -1 when nothing is.
   int64_t UntilNextDue(int64_t now_ns) const;
+  // Readable when the disk has answered; -1 where there is none.
+  int reads_fd() const { return handler_.reads_fd(); }
 
   // A fault that waits to be looked at again.
   struct Fault {
@@ -49,8 +53,12 @@ class FaultServer {
  private:
   void Handle(const GuestMessage& message, int64_t now_ns);
   void Serve(Fault fault, int64_t now_ns);
+  void Finish(const Fault& fault, PageOutcome outcome, int64_t now_ns);
+  bool FinishReads(int64_t now_ns);
   bool Pace(Fault* fault, bool swapped, int64_t now_ns);
-  void NoteServed(const Fault& fault, bool swapped, uint64_t zero_filled_before);
+  void NoteSwappedIn(const Fault& fault);
+  void NoteZeroFilled(const Fault& fault, uint64_t zero_filled_before);
+  void RingIfAbove() const;
   void PutAside(Fault fault, int64_t due_ns);
   void PutAsideLonger(Fault fault, int64_t first_ns, int64_t max_ns, int64_t now_ns);
   void ServeDue(int64_t now_ns);
@@ -61,6 +69,9 @@ class FaultServer {
   // again.
   std::array<Fault, 256> aside_;
   size_t aside_count_ = 0;
+  // Faults whose pages are being read from the disk.
+  std::array<Fault, DiskReads::kMaxReads> reading_;
+  size_t reading_count_ = 0;
 };
 
 }  // namespace ebb

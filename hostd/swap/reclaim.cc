@@ -23,6 +23,11 @@ constexpr int64_t kPoolFullPauseNs = kNsPerS / 2;
 // What did not compress is tried again in eight rounds that are at least so long.
 constexpr int64_t kRoundNs = 10 * kNsPerS;
 
+// What is written back at least when the pool has no room.
+constexpr uint64_t kWriteBackWhenFullBytes = kMiB;
+
+// While the disk writes.
+constexpr int64_t kWritingPassNs = kNsPerMs;
 constexpr int64_t kBusyPassNs = 20 * kNsPerMs;
 constexpr int64_t kIdlePassNs = 200 * kNsPerMs;
 
@@ -42,11 +47,15 @@ Reclaim::Cohort Reclaim::Queue::Pop() {
 }
 
 Reclaim::Reclaim(const Parts& parts)
-    : parts_(parts), registration_(parts.memory), store_pages_(parts.memory, parts.state) {}
+    : parts_(parts),
+      registration_(parts.memory),
+      writeback_(parts.state),
+      store_pages_(parts.memory, parts.state, &writeback_) {}
 
 int64_t Reclaim::RunPass(int64_t now_ns, uint64_t once_target) {
   parts_.state->ReapRetired();
   const bool compacting = parts_.state->Compact();
+  const bool writing = WriteBack(now_ns);
   parts_.residency->Refresh(parts_.memory->ResidentPages());
   PassBarrier(now_ns);
 
@@ -58,6 +67,7 @@ int64_t Reclaim::RunPass(int64_t now_ns, uint64_t once_target) {
 
   parts_.residency->SetReady(ready_.pages);
   if (plan.swap_out > 0 && !PoolIsFull()) return 0;
+  if (writing) return kWritingPassNs;
   // A limited VM is looked at often even when it is far from its limit: until its RAM is registered
   // nothing else would tell that it is getting near.
   const bool busy = compacting || parts_.residency->limited() || plan.reserve_target > 0;
@@ -199,13 +209,46 @@ void Reclaim::SwapOut(uint64_t wanted, int64_t now_ns) {
     parts_.sink->Submit(std::move(stored), std::move(give_back));
   }
   if (wanted > 0) pool_is_full_.store(full, std::memory_order_relaxed);
-  if (full) pool_full_until_ns_ = now_ns + kPoolFullPauseNs;
+  if (full) {
+    pool_full_until_ns_ = now_ns + (writeback_.has_disk() ? kWritingPassNs : kPoolFullPauseNs);
+  }
+}
+
+// Makes room in the pool, for this VM and for others. True while the disk is at work.
+bool Reclaim::WriteBack(int64_t now_ns) {
+  if (!writeback_.has_disk()) return false;
+  uint64_t wanted = parts_.state->pool().excess_bytes();
+  if (PoolIsFull()) wanted = std::max(wanted, kWriteBackWhenFullBytes);
+  const bool writing = writeback_.Run(wanted, now_ns);
+  SubmitWritten();
+  return writing;
+}
+
+// In batches of one run, as if they had been stored.
+void Reclaim::SubmitWritten() {
+  std::vector<StoredPage> written;
+  std::vector<ClaimedPage> give_back;
+  writeback_.TakeEnded(&written, &give_back);
+  if (!give_back.empty()) parts_.sink->Submit({}, std::move(give_back));
+  std::sort(written.begin(), written.end(),
+            [](const StoredPage& a, const StoredPage& b) { return a.claim.page < b.claim.page; });
+  for (auto first = written.begin(); first != written.end();) {
+    const PageRange run = parts_.memory->FirstRun({first->claim.page, kCohortPages});
+    const auto end = std::find_if(first, written.end(), [run](const StoredPage& page) {
+      return !run.Contains(page.claim.page);
+    });
+    parts_.sink->Submit({first, end}, {});
+    first = end;
+  }
 }
 
 void Reclaim::GiveUp() {
   for (Queue* queue : {&cooling_, &guarded_, &ready_}) {
     while (!queue->cohorts.empty()) parts_.sink->Submit({}, queue->Pop().pages);
   }
+  std::vector<ClaimedPage> being_written;
+  writeback_.GiveUp(&being_written);
+  if (!being_written.empty()) parts_.sink->Submit({}, std::move(being_written));
   parts_.residency->SetReady(0);
 }
 

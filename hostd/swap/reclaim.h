@@ -15,6 +15,7 @@
 #include "hostd/swap/residency.h"
 #include "hostd/swap/store_pages.h"
 #include "hostd/swap/swap_state.h"
+#include "hostd/swap/writeback.h"
 
 namespace ebb {
 
@@ -93,9 +94,12 @@ class Reclaim {
   void GuardCohort(Cohort cohort);
   void PassBarrier(int64_t now_ns);
   void SwapOut(uint64_t wanted, int64_t now_ns);
+  bool WriteBack(int64_t now_ns);
+  void SubmitWritten();
 
   const Parts parts_;
   Registration registration_;
+  Writeback writeback_;
   StorePages store_pages_;
   Inflow inflow_;
   PageIndex hand_;

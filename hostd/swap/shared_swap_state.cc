@@ -36,7 +36,8 @@ uint64_t SharedSwapState::MetadataBytes(uint64_t pages) {
 }
 
 absl::StatusOr<std::unique_ptr<SharedSwapState>> SharedSwapState::Create(uint64_t pages,
-                                                                         PoolBudget* pool_budget) {
+                                                                         PoolBudget* pool_budget,
+                                                                         DiskTier* disk) {
   if (pages + kSpareRecords >= kMaxRecords) {
     return absl::InvalidArgumentError("the VM has more RAM than Ebb can manage (16 TiB)");
   }
@@ -53,8 +54,20 @@ absl::StatusOr<std::unique_ptr<SharedSwapState>> SharedSwapState::Create(uint64_
   if (!words.Populate(0, words.bytes()) || !records.Populate(0, records.bytes())) {
     return absl::ResourceExhaustedError("the host has no memory for the VM's page words");
   }
-  return std::unique_ptr<SharedSwapState>(new SharedSwapState(std::move(words), std::move(records),
-                                                              std::move(pool), pool_budget, pages));
+  std::unique_ptr<DiskShare> disk_share;
+  if (disk != nullptr) {
+    EBB_ASSIGN_OR_RETURN(disk_share, DiskShare::Create(disk));
+  }
+  return std::unique_ptr<SharedSwapState>(
+      new SharedSwapState({std::move(words), std::move(records), std::move(pool)}, pool_budget,
+                          std::move(disk_share), pages));
+}
+
+// A VM's weight is its size: what it may have swapped out grows with it.
+SharedSwapState::SharedPoolMemory::SharedPoolMemory(SharedMemory memory, PoolBudget* budget,
+                                                    uint64_t weight)
+    : memory_(std::move(memory)), budget_(budget), weight_(weight) {
+  if (budget_ != nullptr) budget_->Join(weight_);
 }
 
 bool SharedSwapState::SharedPoolMemory::Allocate(uint64_t offset, uint64_t bytes) {
@@ -73,16 +86,22 @@ void SharedSwapState::SharedPoolMemory::Free(uint64_t offset, uint64_t bytes) {
   if (budget_ != nullptr) budget_->GiveBack(bytes);
 }
 
-SharedSwapState::SharedPoolMemory::~SharedPoolMemory() {
-  if (budget_ != nullptr) budget_->GiveBack(taken_bytes_);
+uint64_t SharedSwapState::SharedPoolMemory::ExcessBytes() const {
+  return budget_ != nullptr ? budget_->Excess(taken_bytes_, weight_) : 0;
 }
 
-SharedSwapState::SharedSwapState(SharedMemory words, SharedMemory records, SharedMemory pool,
-                                 PoolBudget* pool_budget, uint64_t pages)
-    : words_(std::move(words)),
-      records_(std::move(records)),
-      pool_(std::move(pool), pool_budget),
-      state_({words_.data(), records_.data(), &pool_}, pages, RecordsFor(pages)) {}
+SharedSwapState::SharedPoolMemory::~SharedPoolMemory() {
+  if (budget_ == nullptr) return;
+  budget_->GiveBack(taken_bytes_);
+  budget_->Leave(weight_);
+}
+
+SharedSwapState::SharedSwapState(Memfds memfds, PoolBudget* pool_budget,
+                                 std::unique_ptr<DiskShare> disk, uint64_t pages)
+    : words_(std::move(memfds.words)),
+      records_(std::move(memfds.records)),
+      pool_(std::move(memfds.pool), pool_budget, pages),
+      state_({words_.data(), records_.data(), &pool_}, pages, RecordsFor(pages), std::move(disk)) {}
 
 absl::StatusOr<std::array<UniqueFd, 3>> SharedSwapState::OpenReadOnly() const {
   std::array<UniqueFd, 3> fds;

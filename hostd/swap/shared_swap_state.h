@@ -22,8 +22,10 @@ class SharedSwapState {
 
   // Words and records are allocated now; the pool's memory as it fills, as far as `pool_budget`
   // allows, which must outlive this; null: it is not limited.
+  // `disk` must outlive it, too; null: there is none.
   static absl::StatusOr<std::unique_ptr<SharedSwapState>> Create(uint64_t pages,
-                                                                 PoolBudget* pool_budget = nullptr);
+                                                                 PoolBudget* pool_budget = nullptr,
+                                                                 DiskTier* disk = nullptr);
 
   SwapState& state() { return state_; }
 
@@ -34,23 +36,30 @@ class SharedSwapState {
   uint64_t record_bytes() const { return records_.bytes(); }
 
  private:
-  SharedSwapState(SharedMemory words, SharedMemory records, SharedMemory pool,
-                  PoolBudget* pool_budget, uint64_t pages);
+  struct Memfds {
+    SharedMemory words;
+    SharedMemory records;
+    SharedMemory pool;
+  };
+  SharedSwapState(Memfds memfds, PoolBudget* pool_budget, std::unique_ptr<DiskShare> disk,
+                  uint64_t pages);
 
   class SharedPoolMemory : public PoolMemory {
    public:
-    SharedPoolMemory(SharedMemory memory, PoolBudget* budget)
-        : memory_(std::move(memory)), budget_(budget) {}
+    // `weight` for its share of the budget.
+    SharedPoolMemory(SharedMemory memory, PoolBudget* budget, uint64_t weight);
     ~SharedPoolMemory() override;
     std::byte* data() const override { return memory_.data(); }
     uint64_t bytes() const override { return memory_.bytes(); }
     bool Allocate(uint64_t offset, uint64_t bytes) override;
     void Free(uint64_t offset, uint64_t bytes) override;
+    uint64_t ExcessBytes() const override;
     const SharedMemory& shared() const { return memory_; }
 
    private:
     SharedMemory memory_;
     PoolBudget* const budget_;  // null: none
+    const uint64_t weight_;
     uint64_t taken_bytes_ = 0;
   };
 

@@ -9,13 +9,13 @@
 
 namespace ebb {
 
-StorePages::StorePages(GuestMemory* memory, SwapState* state)
-    : memory_(memory), state_(state), content_(kPageBytes) {}
+StorePages::StorePages(GuestMemory* memory, SwapState* state, Writeback* writeback)
+    : memory_(memory), state_(state), writeback_(writeback), content_(kPageBytes) {}
 
 void StorePages::Run(std::span<const ClaimedPage> guarded, std::vector<StoredPage>* stored,
                      std::vector<ClaimedPage>* give_back) {
   pool_was_full_ = false;
-  const uint64_t reads = state_->discard_order().ReadsBegun();
+  reads_begun_ = state_->discard_order().ReadsBegun();
   const std::vector<ClaimedPage> claimed = Claim(guarded);
   if (claimed.empty()) return;
   const PageRange span = {claimed.front().page,
@@ -28,14 +28,14 @@ void StorePages::Run(std::span<const ClaimedPage> guarded, std::vector<StoredPag
     const PteState& pte = ptes_[page.page.value - span.first.value];
     // Present: touched, or pinned before it was protected. Not protected: a write would go unseen.
     const bool untouched = ptes_known && pte.write_protected && !pte.present;
-    const std::optional<SwapId> id = untouched ? Store(page) : std::nullopt;
-    if (id) {
-      stored->push_back({page, *id});
-    } else {
+    const Result result = untouched ? Store(page) : Result{};
+    if (result.id) {
+      stored->push_back({page, *result.id});
+    } else if (!result.being_written) {
       give_back->push_back(page);
     }
   }
-  if (!state_->discard_order().Handled(reads)) Forget(stored, give_back);
+  if (!state_->discard_order().Handled(reads_begun_)) Forget(stored, give_back);
 }
 
 // Their copies may be younger than a discard that is still to come.
@@ -57,46 +57,63 @@ std::vector<ClaimedPage> StorePages::Claim(std::span<const ClaimedPage> guarded)
   return claimed;
 }
 
-// None when the page is to stay where it is.
-std::optional<SwapId> StorePages::Store(const ClaimedPage& page) {
-  if (memory_->Read(page.page, content_.data()) != OsResult::kDone) return std::nullopt;
+StorePages::Result StorePages::Store(const ClaimedPage& page) {
+  if (memory_->Read(page.page, content_.data()) != OsResult::kDone) return {};
   EBB_TEST_POINT("store.read");
-  const std::optional<uint32_t> value = SameFilledValue(content_.data());
-  if (value) state_->incompressible().Forget(page.page);
-  if (value == uint32_t{0}) return kZeroPageId;
-  const std::optional<SwapLocation> location =
-      value ? SwapLocation::SameFilled(*value) : StoreContent(page.page);
-  if (!location) return std::nullopt;
-  SwapDesc desc;
-  desc.location = *location;
-  // The generation stays the same until the page is Resident again.
-  desc.checksum = PageChecksum(content_.data(), page.page, page.word.generation());
-  const std::optional<SwapId> id = state_->table().Allocate(desc);
-  if (location->tier() == TierKind::kPool) {
-    if (id) {
-      state_->pool().SetOwner(location->pool_handle(), *id);
-    } else {
-      state_->pool().Free(location->pool_handle(), location->length_bytes());
-    }
+  if (const std::optional<uint32_t> value = SameFilledValue(content_.data())) {
+    return StoreSame(page, *value);
   }
-  return id;
+  const uint32_t length = compressor_.Compress(content_.data(), compressed_);
+  if (length == 0) return StoreRaw(page);
+  state_->incompressible().Forget(page.page);
+  return StoreInPool(page, std::span(compressed_).first(length));
 }
 
-// None when it does not compress, or the pool is full.
-std::optional<SwapLocation> StorePages::StoreContent(PageIndex page) {
-  const uint32_t length = compressor_.Compress(content_.data(), compressed_);
-  if (length == 0) {
-    state_->incompressible().Note(page);
-    return std::nullopt;
-  }
-  state_->incompressible().Forget(page);
-  const std::optional<PoolHandle> handle =
-      state_->pool().Store(std::span(compressed_).first(length));
+StorePages::Result StorePages::StoreSame(const ClaimedPage& page, uint32_t value) {
+  state_->incompressible().Forget(page.page);
+  if (value == 0) return {kZeroPageId};
+  return {state_->table().Allocate({SwapLocation::SameFilled(value), ChecksumOf(page)})};
+}
+
+StorePages::Result StorePages::StoreInPool(const ClaimedPage& page,
+                                           std::span<const std::byte> object) {
+  const std::optional<PoolHandle> handle = state_->pool().Store(object);
   if (!handle) {
     pool_was_full_ = true;
-    return std::nullopt;
+    return {};
   }
-  return SwapLocation::InPool(Codec::kLz4, length, *handle);
+  const auto length = static_cast<uint32_t>(object.size());
+  const std::optional<SwapId> id = state_->table().Allocate(
+      {SwapLocation::InPool(Codec::kLz4, length, *handle), ChecksumOf(page)});
+  if (!id) {
+    state_->pool().Free(*handle, length);
+    return {};
+  }
+  state_->pool().SetOwner(*handle, page.page);
+  state_->writeback_order().Add(*id, state_->come_backs().Has(page.page));
+  return {id};
+}
+
+StorePages::Result StorePages::StoreRaw(const ClaimedPage& page) {
+  const auto result = writeback_ != nullptr
+                          ? writeback_->WriteRaw(page, content_.data(), reads_begun_)
+                          : Writeback::RawResult::kNoRoom;
+  switch (result) {
+    case Writeback::RawResult::kTaken:
+      state_->incompressible().Forget(page.page);
+      return {std::nullopt, true};
+    case Writeback::RawResult::kBusy:
+      return {};
+    case Writeback::RawResult::kNoRoom:
+      break;
+  }
+  state_->incompressible().Note(page.page);
+  return {};
+}
+
+// The generation stays the same until the page is Resident again.
+uint32_t StorePages::ChecksumOf(const ClaimedPage& page) const {
+  return PageChecksum(content_.data(), page.page, page.word.generation());
 }
 
 }  // namespace ebb

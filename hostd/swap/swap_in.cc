@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "hostd/swap/swap_in.h"
 
+#include <algorithm>
 #include <cstring>
+#include <span>
 
 #include "hostd/base/test_points.h"
 #include "hostd/swap/discard.h"
@@ -9,6 +11,16 @@
 #include "hostd/tiers/same_filled.h"
 
 namespace ebb {
+namespace {
+
+// A read that fails is tried again at once: what fails for good is the disk, or this part of it.
+constexpr int kMaxReadTries = 3;
+// How near a page must be to come back with another one.
+constexpr uint64_t kReadAheadPages = 64;
+// What came back within so many generations of the pool came back soon.
+constexpr uint32_t kSoonGenerations = 4;
+
+}  // namespace
 
 void RetireRecord(SwapState* state, SwapId id) {
   SwapStats& stats = state->stats();
@@ -25,13 +37,27 @@ PageOutcome SwapIn::Run(PageIndex page, PageWord word) {
   }
   if (word.state() == PageState::kLost) Uncount(state_->stats().lost_pages);
   EBB_TEST_POINT("swap_in.owned");
-  if (!Produce(page, word)) return Lose(page, word, "its stored content fails its checksum");
-  EBB_TEST_POINT("swap_in.produced");
-  return Deliver(page, word);
+  return BringBack(page, word);
 }
 
-// Reads the record and checks it, into the bounce buffer.
-bool SwapIn::Produce(PageIndex page, PageWord word) {
+// The page is ours.
+PageOutcome SwapIn::BringBack(PageIndex page, PageWord word) {
+  SwapLocation location;
+  switch (Produce(page, word, &location)) {
+    case Produced::kReady:
+      EBB_TEST_POINT("swap_in.produced");
+      return Deliver(page, word);
+    case Produced::kOnDisk:
+      return StartRead(page, word, location);
+    case Produced::kWrong:
+      break;
+  }
+  return Lose(page, word, "its stored content fails its checksum");
+}
+
+// Reads the record and checks it, into the bounce buffer, unless it says that the disk has it: then
+// `location` says where.
+SwapIn::Produced SwapIn::Produce(PageIndex page, PageWord word, SwapLocation* location) {
   const SwapId id = word.swap_id();
   const RecordReaders::Reading reading(&reader_);
   const SwapDesc desc = state_->table().Load(id);
@@ -40,16 +66,24 @@ bool SwapIn::Produce(PageIndex page, PageWord word) {
       FillSame(bounce_.data(), desc.location.same_filled_value());
       break;
     case TierKind::kPool:
-      if (!Decode(desc.location)) return false;
+      if (!Decode(desc.location)) return Produced::kWrong;
       break;
+    case TierKind::kDisk:
+      *location = desc.location;
+      return Produced::kOnDisk;
     default:
-      return false;
+      return Produced::kWrong;
   }
-  if (id == kZeroPageId) return true;
-  if (PageChecksum(bounce_.data(), page, word.generation()) != desc.checksum) return false;
+  if (id == kZeroPageId) return Produced::kReady;
+  if (!IsRight(page, word, desc.checksum)) return Produced::kWrong;
   // Under ownership the record may move, but nobody may free it.
   const SwapDesc after = state_->table().Load(id);
-  return after.location.tier() != TierKind::kFree && after.checksum == desc.checksum;
+  const bool same = after.location.tier() != TierKind::kFree && after.checksum == desc.checksum;
+  return same ? Produced::kReady : Produced::kWrong;
+}
+
+bool SwapIn::IsRight(PageIndex page, PageWord word, uint32_t checksum) const {
+  return PageChecksum(bounce_.data(), page, word.generation()) == checksum;
 }
 
 bool SwapIn::Decode(SwapLocation location) {
@@ -57,6 +91,104 @@ bool SwapIn::Decode(SwapLocation location) {
                     state_->pool().Object(location.pool_handle(), location.length_bytes()),
                     bounce_.data());
 }
+
+// ---- From the disk
+// --------------------------------------------------------------------------------
+
+PageOutcome SwapIn::StartRead(PageIndex page, PageWord word, SwapLocation location) {
+  EBB_TEST_POINT("swap_in.read");
+  if (!reads_.Start({page, word, location})) return Undo(page, word, PageOutcome::kRetry);
+  return PageOutcome::kReading;
+}
+
+std::optional<SwapIn::ReadPage> SwapIn::NextRead(bool read_ahead) {
+  while (const std::optional<DiskReads::Ended> ended = reads_.Next()) {
+    ReadPage done;
+    done.page = ended->read.page;
+    done.outcome = EndRead(*ended, read_ahead, &done.read_ahead_pages);
+    if (done.outcome != PageOutcome::kReading) return done;
+  }
+  return std::nullopt;
+}
+
+PageOutcome SwapIn::EndRead(const DiskReads::Ended& ended, bool read_ahead,
+                            uint64_t* read_ahead_pages) {
+  const auto& [page, word, location, tries] = ended.read;
+  EBB_TEST_POINT("swap_in.read_ended");
+  state_->disk()->tier().NoteRead(ended.ok);
+  if (!ended.ok) {
+    if (tries + 1 < kMaxReadTries) {
+      if (reads_.TryAgain(ended.slot)) return PageOutcome::kReading;
+      return Undo(page, word, PageOutcome::kRetry);
+    }
+    reads_.Release(ended.slot);
+    return Lose(page, word, "the disk does not give its content back");
+  }
+  // Asked after the read: where it lies still, nothing else has been written.
+  const SwapDesc desc = state_->table().Load(word.swap_id());
+  if (desc.location != location) {
+    reads_.Release(ended.slot);
+    return BringBack(page, word);
+  }
+  const ConstDiskBlock block = reads_.Block(ended.slot);
+  PageOutcome outcome = PageOutcome::kLost;
+  if (DecodeFromBlock(block, location) && IsRight(page, word, desc.checksum)) {
+    outcome = Deliver(page, word);
+    if (outcome == PageOutcome::kServed && read_ahead) {
+      *read_ahead_pages = BringNeighbours(block, page, location);
+    }
+  } else {
+    outcome = Lose(page, word, "its content on the disk fails its checksum");
+  }
+  reads_.Release(ended.slot);
+  return outcome;
+}
+
+bool SwapIn::DecodeFromBlock(ConstDiskBlock block, SwapLocation location) {
+  const uint32_t offset = location.disk_location().offset_bytes;
+  if (offset + location.length_bytes() > block.size()) return false;
+  return DecodePage(location.codec(), block.subspan(offset, location.length_bytes()),
+                    bounce_.data());
+}
+
+// The page it was read for is served: what else the block has of pages near it costs no read.
+uint64_t SwapIn::BringNeighbours(ConstDiskBlock block, PageIndex page, SwapLocation from) {
+  if (from.codec() == Codec::kRaw) return 0;
+  std::array<BlockMember, kMaxBlockMembers> members;
+  const size_t count = ReadMembers(block, members);
+  uint64_t brought = 0;
+  for (const BlockMember& member : std::span(members).first(count)) {
+    const uint64_t distance = std::max(member.page, page).value - std::min(member.page, page).value;
+    if (distance == 0 || distance > kReadAheadPages) continue;
+    if (member.page.value >= state_->words().pages()) continue;
+    if (BringNeighbour(block, member, from)) ++brought;
+  }
+  return brought;
+}
+
+bool SwapIn::BringNeighbour(ConstDiskBlock block, BlockMember member, SwapLocation from) {
+  const PageWord word = state_->words().Load(member.page);
+  // Only ids that our own words name are looked up: a block may say anything.
+  if (word.state() != PageState::kSwapped || word.swap_id() != member.id) return false;
+  if (!member.id || member.id == kZeroPageId) return false;
+  if (!state_->words().TryMove(member.page, word, PageState::kSwappingIn, member.id)) return false;
+  const SwapDesc desc = state_->table().Load(member.id);
+  const bool here = desc.location.tier() == TierKind::kDisk &&
+                    desc.location.disk_location().device == from.disk_location().device &&
+                    desc.location.disk_location().block == from.disk_location().block;
+  // Whether it is lost shows when somebody wants it.
+  if (!here || !DecodeFromBlock(block, desc.location) ||
+      !IsRight(member.page, word, desc.checksum)) {
+    Undo(member.page, word, PageOutcome::kChanged);
+    return false;
+  }
+  if (Deliver(member.page, word) != PageOutcome::kServed) return false;
+  Count(state_->stats().read_ahead);
+  return true;
+}
+
+// ---- Into guest RAM
+// -------------------------------------------------------------------------------
 
 PageOutcome SwapIn::Deliver(PageIndex page, PageWord word) {
   return Settle(page, word, memory_->Fill(page, bounce_.data()));
@@ -86,6 +218,8 @@ PageOutcome SwapIn::FinishInPlace(PageIndex page, PageWord word) {
   EBB_TEST_POINT("swap_in.filled");
   const PageWord left = state_->words().Leave(page, PageState::kResident);
   if (left.waiter()) memory_->Wake({page, 1});
+  const auto generations = state_->writeback_order().GenerationsSince(word.swap_id());
+  state_->come_backs().Note(page, generations && *generations < kSoonGenerations);
   RetireRecord(state_, word.swap_id());
   Count(state_->stats().swapped_in);
   return PageOutcome::kServed;

@@ -13,9 +13,11 @@ struct SwapStats {
   std::atomic<uint64_t> swapped_pages{0};      // now
   std::atomic<uint64_t> same_filled_pages{0};  // of them
   std::atomic<uint64_t> lost_pages{0};         // now
+  std::atomic<uint64_t> disk_pages{0};         // whose content is on the disk now
 
   std::atomic<uint64_t> swapped_out{0};
   std::atomic<uint64_t> swapped_in{0};
+  std::atomic<uint64_t> read_ahead{0};  // of them, came with another page's block
   std::atomic<uint64_t> given_back{0};  // claimed, then touched or written before the drop
   std::atomic<uint64_t> discarded{0};
   std::atomic<uint64_t> zero_filled{0};  // holes that became zero pages

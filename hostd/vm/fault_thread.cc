@@ -8,8 +8,9 @@
 
 namespace ebb {
 
-FaultThread::FaultThread(std::string name, const FaultServer::Parts& parts)
-    : name_(std::move(name)), memory_(parts.memory), server_(parts) {}
+FaultThread::FaultThread(std::string name, const FaultServer::Parts& parts,
+                         std::unique_ptr<DiskQueue> reads)
+    : name_(std::move(name)), memory_(parts.memory), server_(parts, std::move(reads)) {}
 
 void FaultThread::Start() {
   thread_ = std::thread([this] {
@@ -28,7 +29,8 @@ void FaultThread::Run() {
   EnterThreadRole(("fault/" + name_).c_str(), ThreadRole::kFault);
   while (!stopping_.load(std::memory_order_relaxed)) {
     if (server_.ServePending(MonotonicNs())) continue;
-    WaitReadable(memory_->message_fd(), stop_event_, server_.UntilNextDue(MonotonicNs()));
+    WaitReadable(memory_->message_fd(), stop_event_, server_.UntilNextDue(MonotonicNs()),
+                 server_.reads_fd());
   }
 }
 

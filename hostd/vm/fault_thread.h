@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <memory>
 #include <string>
 #include <thread>
 
@@ -14,7 +15,9 @@ namespace ebb {
 // A VM's fault thread: serves its messages, and waits for nothing but the next one.
 class FaultThread {
  public:
-  FaultThread(std::string name, const FaultServer::Parts& parts);
+  // `reads` may be null where there is no disk.
+  FaultThread(std::string name, const FaultServer::Parts& parts,
+              std::unique_ptr<DiskQueue> reads = nullptr);
   ~FaultThread() { Stop(); }
 
   void Start();

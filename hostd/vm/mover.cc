@@ -28,12 +28,13 @@ constexpr uint64_t kMemoryMarginBytes = 128 * kMiB;
 
 }  // namespace
 
-Mover::Mover(std::string name, GuestMemory* memory, SwapState* state, Residency* residency)
+Mover::Mover(std::string name, GuestMemory* memory, SwapState* state, Residency* residency,
+             std::unique_ptr<DiskQueue> reads)
     : name_(std::move(name)),
       memory_(memory),
       state_(state),
       residency_(residency),
-      swap_in_(memory, state) {}
+      swap_in_(memory, state, std::move(reads)) {}
 
 void Mover::Start() {
   thread_ = std::thread([this] { Run(); });
@@ -102,9 +103,14 @@ void Mover::Run() {
   for (;;) {
     std::optional<Batch> batch;
     Progress progress;
+    bool bring_back;
     {
       MutexLock lock(mutex_);
       while (batches_.empty() && bring_back_ != BringBackState::kRunning && !stopping_) {
+        if (swap_in_.reads_in_flight() > 0) {
+          changed_.WaitFor(mutex_, std::chrono::nanoseconds(kPauseNs));
+          break;
+        }
         changed_.Wait(mutex_);
       }
       if (stopping_) return;
@@ -113,17 +119,21 @@ void Mover::Run() {
         batches_.pop_front();
         busy_ = true;
       }
+      bring_back = bring_back_ == BringBackState::kRunning;
       progress = progress_;
+      progress.pause = false;
     }
+    EndReads(&progress);
+    BringBackState state = BringBackState::kRunning;
     if (batch) {
       Finish(*batch);
       MutexLock lock(mutex_);
       busy_ = false;
       changed_.NotifyAll();
-    } else {
-      const BringBackState state = BringBackStep(&progress);
-      FinishStep(progress, state);
+    } else if (bring_back) {
+      state = BringBackStep(&progress);
     }
+    if (bring_back) FinishStep(progress, state);
   }
 }
 
@@ -146,15 +156,12 @@ void Mover::Finish(const Batch& batch) {
 }
 
 Mover::BringBackState Mover::BringBackStep(Progress* progress) {
-  progress->pause = false;
   // Filling a page when the host is full calls the OOM killer: it hardly ever just fails.
   if (HostAvailableBytes() < kMemoryMarginBytes) return BringBackState::kNoMemory;
   uint64_t swapped_in = 0;
   for (uint64_t scanned = 0; scanned < kBringBackScanPages && swapped_in < kBringBackStepPages;) {
     const PageIndex page = progress->cursor;
-    if (page.value >= memory_->pages()) {
-      return progress->failed_pages > 0 ? BringBackState::kFailed : BringBackState::kDone;
-    }
+    if (page.value >= memory_->pages()) return EndRound(progress);
     const PageWord word = state_->words().Load(page);
     if (word.state() == PageState::kSwapped || word.state() == PageState::kLost) {
       // The limit may have fallen since it was asked for.
@@ -165,10 +172,13 @@ Mover::BringBackState Mover::BringBackStep(Progress* progress) {
         case PageOutcome::kServed:
           residency_->Add(1);
           break;
+        case PageOutcome::kReading:
+          break;
         case PageOutcome::kChanged:
           return BringBackState::kRunning;
         case PageOutcome::kRetry:
-          // The same page again once the fault thread has read what is pending.
+          // The same page again once the fault thread has read what is pending, or the disk has
+          // answered.
           progress->pause = true;
           return BringBackState::kRunning;
         case PageOutcome::kNoMemory:
@@ -189,6 +199,46 @@ Mover::BringBackState Mover::BringBackStep(Progress* progress) {
     progress->cursor = page + 1;
   }
   return BringBackState::kRunning;
+}
+
+// All pages have been looked at.
+Mover::BringBackState Mover::EndRound(Progress* progress) {
+  if (swap_in_.reads_in_flight() > 0) {
+    progress->pause = true;
+    return BringBackState::kRunning;
+  }
+  if (progress->again) {
+    progress->again = false;
+    progress->cursor = {};
+    return BringBackState::kRunning;
+  }
+  return progress->failed_pages > 0 ? BringBackState::kFailed : BringBackState::kDone;
+}
+
+void Mover::EndReads(Progress* progress) {
+  constexpr bool kReadAhead = true;  // who brings everything back wants the neighbours, too
+  while (const std::optional<SwapIn::ReadPage> read = swap_in_.NextRead(kReadAhead)) {
+    residency_->Add(static_cast<int64_t>(read->read_ahead_pages));
+    switch (read->outcome) {
+      case PageOutcome::kServed:
+        residency_->Add(1);
+        break;
+      case PageOutcome::kReading:
+      case PageOutcome::kChanged:
+      case PageOutcome::kRetry:
+      case PageOutcome::kNoMemory:
+        progress->again = true;
+        break;
+      case PageOutcome::kNotMapped:
+        TryDiscard(memory_, state_, read->page, state_->words().Load(read->page));
+        break;
+      case PageOutcome::kLost:
+      case PageOutcome::kFailed:
+      case PageOutcome::kGone:
+        ++progress->failed_pages;
+        break;
+    }
+  }
 }
 
 }  // namespace ebb

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <optional>
 #include <string>
 #include <thread>
@@ -22,7 +23,9 @@ namespace ebb {
 // drops what reclaim has stored, gives pages back, and brings pages back in bulk. Thread-safe.
 class Mover : public DropSink {
  public:
-  Mover(std::string name, GuestMemory* memory, SwapState* state, Residency* residency);
+  // `reads` may be null where there is no disk.
+  Mover(std::string name, GuestMemory* memory, SwapState* state, Residency* residency,
+        std::unique_ptr<DiskQueue> reads = nullptr);
   ~Mover() override { Stop(); }
 
   void Start();
@@ -69,10 +72,14 @@ class Mover : public DropSink {
     uint64_t until_resident = 0;
     PageIndex cursor;
     uint64_t failed_pages = 0;
-    bool pause = false;  // the VM's memory map is changing
+    bool again = false;  // some pages are to be tried once more
+    bool pause = false;  // the VM's memory map is changing, or the disk is at work
   };
   // Swaps in a few pages; what the bring-back's state is afterwards.
   BringBackState BringBackStep(Progress* progress);
+  BringBackState EndRound(Progress* progress);
+  // Finishes pages that the disk has been read for.
+  void EndReads(Progress* progress);
   void FinishStep(const Progress& progress, BringBackState state);
 
   // Constant after construction.

@@ -30,9 +30,11 @@ constexpr int64_t kPoolReportNs = 600 * kNsPerS;
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Vm>> Vm::Start(Parts parts) {
-  EBB_ASSIGN_OR_RETURN(std::unique_ptr<SharedSwapState> shared_state,
-                       SharedSwapState::Create(parts.memory->pages(), parts.pool_budget));
-  std::unique_ptr<Vm> vm(new Vm(std::move(parts), std::move(shared_state)));
+  EBB_ASSIGN_OR_RETURN(
+      std::unique_ptr<SharedSwapState> shared_state,
+      SharedSwapState::Create(parts.memory->pages(), parts.pool_budget, parts.disk));
+  EBB_ASSIGN_OR_RETURN(DiskQueues reads, OpenDiskQueues(parts.disk));
+  std::unique_ptr<Vm> vm(new Vm(std::move(parts), std::move(shared_state), std::move(reads)));
   try {
     vm->fault_thread_.Start();
     vm->mover_.Start();
@@ -44,7 +46,16 @@ absl::StatusOr<std::unique_ptr<Vm>> Vm::Start(Parts parts) {
   return vm;
 }
 
-Vm::Vm(Parts parts, std::unique_ptr<SharedSwapState> shared_state)
+absl::StatusOr<Vm::DiskQueues> Vm::OpenDiskQueues(DiskTier* disk) {
+  DiskQueues queues;
+  if (disk == nullptr) return queues;
+  for (std::unique_ptr<DiskQueue>* queue : {&queues.fault_thread, &queues.mover}) {
+    EBB_ASSIGN_OR_RETURN(*queue, disk->OpenQueue(DiskReads::kMaxReads, kDiskBlockBytes));
+  }
+  return queues;
+}
+
+Vm::Vm(Parts parts, std::unique_ptr<SharedSwapState> shared_state, DiskQueues reads)
     : name_(std::move(parts.name)),
       pid_(parts.pid),
       pidfd_(std::move(parts.pidfd)),
@@ -54,8 +65,9 @@ Vm::Vm(Parts parts, std::unique_ptr<SharedSwapState> shared_state)
       shared_state_(std::move(shared_state)),
       swap_state_(&shared_state_->state()),
       entitlement_(name_, ram_bytes(), &residency_, &reclaim_alarm_),
-      mover_(name_, memory_.get(), swap_state_, &residency_),
-      fault_thread_(name_, {memory_.get(), swap_state_, &residency_, &reclaim_alarm_}),
+      mover_(name_, memory_.get(), swap_state_, &residency_, std::move(reads.mover)),
+      fault_thread_(name_, {memory_.get(), swap_state_, &residency_, &reclaim_alarm_},
+                    std::move(reads.fault_thread)),
       reclaim_({memory_.get(), swap_state_, &residency_, barrier_.get(), &mover_}) {}
 
 Vm::~Vm() {

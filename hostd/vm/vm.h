@@ -39,6 +39,7 @@ class Vm {
     std::unique_ptr<GuestMemory> memory;
     std::unique_ptr<IoBarrier> barrier;
     PoolBudget* pool_budget = nullptr;  // of the host, outlives the VM; null: none
+    DiskTier* disk = nullptr;           // the same
   };
   // Starts the threads. Registers nothing yet: the VM runs untouched until reclaim wants pages.
   static absl::StatusOr<std::unique_ptr<Vm>> Start(Parts parts);
@@ -94,7 +95,13 @@ class Vm {
   void BarrierCompleted() { reclaim_alarm_.Ring(); }
 
  private:
-  Vm(Parts parts, std::unique_ptr<SharedSwapState> shared_state);
+  // One queue for each thread that reads the disk; null: there is none.
+  struct DiskQueues {
+    std::unique_ptr<DiskQueue> fault_thread;
+    std::unique_ptr<DiskQueue> mover;
+  };
+  static absl::StatusOr<DiskQueues> OpenDiskQueues(DiskTier* disk);
+  Vm(Parts parts, std::unique_ptr<SharedSwapState> shared_state, DiskQueues reads);
 
   void RunReclaim();
   uint64_t OnceTarget(int64_t now_ns);

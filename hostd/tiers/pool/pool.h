@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 
+#include "hostd/base/units.h"
 #include "hostd/page/ids.h"
 #include "hostd/tiers/pool/pool_memory.h"
 #include "hostd/tiers/pool/span_allocator.h"
@@ -33,7 +34,8 @@ class Pool {
   // 1 to SpanAllocator::kMaxObjectBytes; none when the pool is full.
   std::optional<PoolHandle> Store(std::span<const std::byte> object);
   // Says whose it is: what nobody owns is not moved.
-  void SetOwner(PoolHandle handle, SwapId owner) { allocator_.SetOwner(handle, owner); }
+  void SetOwner(PoolHandle handle, PageIndex owner) { allocator_.SetOwner(handle, owner); }
+  std::optional<PageIndex> Owner(PoolHandle handle) const { return allocator_.Owner(handle); }
   void Free(PoolHandle handle, uint32_t bytes);
 
   // Empty where it would not lie in the pool: what a record says is not believed.
@@ -43,6 +45,9 @@ class Pool {
   bool MoveSome(uint64_t objects, const SpanAllocator::Relocate& relocate);
   void FreeMoved();
   bool has_moved() const { return allocator_.has_moved(); }
+
+  // Bytes that should leave for the disk, so that other VMs' pools have room, too.
+  uint64_t excess_bytes() const { return memory_->ExcessBytes(); }
 
   PoolStats stats() const;
   uint64_t bookkeeping_bytes() const { return allocator_.bookkeeping_bytes(); }

@@ -17,6 +17,8 @@ class PoolMemory {
   // False when the host has no memory for it.
   virtual bool Allocate(uint64_t offset, uint64_t bytes) = 0;
   virtual void Free(uint64_t offset, uint64_t bytes) = 0;
+  // How much of it others need more than this pool.
+  virtual uint64_t ExcessBytes() const { return 0; }
 };
 
 }  // namespace ebb

@@ -15,8 +15,8 @@ namespace {
 // object costs as much as a fiftieth of a compression.
 constexpr uint64_t kExcessShare = 64;
 
-// In place of a slot's owner. No VM has so many records.
-constexpr uint32_t kNobody = 0;  // not known yet
+// In place of a slot's owner. No VM has so many pages.
+constexpr uint32_t kNobody = UINT32_MAX - 2;  // not known yet
 constexpr uint32_t kFreeSlot = UINT32_MAX - 1;
 constexpr uint32_t kMovedAway = UINT32_MAX;
 
@@ -99,9 +99,17 @@ std::optional<PoolHandle> SpanAllocator::Allocate(uint32_t bytes) {
   return HandleOf(*first_page, TakeSlot(*first_page));
 }
 
-void SpanAllocator::SetOwner(PoolHandle handle, SwapId owner) {
+void SpanAllocator::SetOwner(PoolHandle handle, PageIndex owner) {
+  EBB_CHECK(owner.value < kNobody, "a pool object of a page beyond all");
   const Place place = Find(handle);
-  SetOwnerOf(SlotAt(place.first_page, place.slot), owner.value);
+  SetOwnerOf(SlotAt(place.first_page, place.slot), static_cast<uint32_t>(owner.value));
+}
+
+std::optional<PageIndex> SpanAllocator::Owner(PoolHandle handle) const {
+  const Place place = Find(handle);
+  const uint32_t owner = OwnerOf(SlotAt(place.first_page, place.slot));
+  if (owner >= kNobody) return std::nullopt;
+  return PageIndex{owner};
 }
 
 void SpanAllocator::Free(PoolHandle handle, uint32_t bytes) {
@@ -244,13 +252,13 @@ uint64_t SpanAllocator::Empty(uint32_t first_page, const Relocate& relocate) {
   uint64_t moved = 0;
   for (uint32_t slot = 0; slot < span.never_used; ++slot) {
     std::byte* const from = SlotAt(first_page, slot);
-    const SwapId owner{OwnerOf(from)};
-    if (owner.value == kFreeSlot || owner.value == kNobody) continue;
+    const uint32_t owner = OwnerOf(from);
+    if (owner >= kNobody) continue;
     const std::optional<uint32_t> target = FullestPartial(span.size_class);
     if (!target) break;
     const uint16_t free = TakeSlot(*target);
     std::memcpy(SlotAt(*target, free), from, geometry.slot_bytes);
-    if (relocate(owner, HandleOf(first_page, slot), HandleOf(*target, free))) {
+    if (relocate(PageIndex{owner}, HandleOf(first_page, slot), HandleOf(*target, free))) {
       SetOwnerOf(from, kMovedAway);
       ++moved;
     } else {

@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "hostd/base/units.h"
 #include "hostd/page/ids.h"
 #include "hostd/tiers/pool/pool_memory.h"
 
@@ -15,7 +16,7 @@ namespace ebb {
 inline constexpr uint64_t kPoolGrainBytes = 16;
 
 // Size-class allocator for objects that can be moved: only so does memory stay dense when the sizes
-// change. A span is 1 to 8 pages of equal slots; each slot begins with the SwapId whose object it
+// change. A span is 1 to 8 pages of equal slots; each slot begins with the page whose object it
 // holds. There is one class per 32 or 64 bytes, and each has the span length that wastes least.
 //
 // Moving is done in two steps, because others read objects meanwhile: MoveSome copies objects of
@@ -32,12 +33,14 @@ class SpanAllocator {
   // None when the memory is full. 1..kMaxObjectBytes.
   std::optional<PoolHandle> Allocate(uint32_t bytes);
   // Whose object it is. What nobody owns is not moved.
-  void SetOwner(PoolHandle handle, SwapId owner);
+  void SetOwner(PoolHandle handle, PageIndex owner);
+  // None for what has no owner yet.
+  std::optional<PageIndex> Owner(PoolHandle handle) const;
   // `bytes` as in Allocate.
   void Free(PoolHandle handle, uint32_t bytes);
 
   // The object of `owner` is at `to` now; false if it was not at `from`, and then nothing changes.
-  using Relocate = std::function<bool(SwapId owner, PoolHandle from, PoolHandle to)>;
+  using Relocate = std::function<bool(PageIndex owner, PoolHandle from, PoolHandle to)>;
   // Moves objects out of sparse spans, as long as that is worth it; at most a few more than
   // `objects`. Returns the bytes moved. Not while there are moved ones to be freed.
   uint64_t MoveSome(uint64_t objects, const Relocate& relocate);

@@ -33,9 +33,10 @@ class SwapDescTableTest : public testing::Test {
   // The same-filled values of what Reap frees.
   std::vector<uint32_t> Reap() {
     std::vector<uint32_t> values;
-    table_.Reap([&](SwapLocation location) {
+    table_.Reap([&](SwapId, SwapLocation location) {
       EXPECT_EQ(location.tier(), TierKind::kSameFilled);
       values.push_back(location.same_filled_value());
+      return true;
     });
     return values;
   }
@@ -99,7 +100,10 @@ TEST_F(SwapDescTableTest, ReaperSeesTheWholeLocation) {
   const SwapLocation stored = table_.Load(*id).location;
   table_.Retire(*id);
   std::optional<SwapLocation> freed;
-  table_.Reap([&](SwapLocation reaped) { freed = reaped; });
+  table_.Reap([&](SwapId, SwapLocation reaped) {
+    freed = reaped;
+    return true;
+  });
   EXPECT_EQ(freed, stored);
 }
 
@@ -223,8 +227,9 @@ TEST(SwapDescTableRace, NoRetiredRecordIsLostOrFreedTwice) {
   uint32_t next_value = 0;
   std::set<uint32_t> live;  // values allocated and not reaped yet
   const auto reap = [&] {
-    table.Reap([&](SwapLocation location) {
+    table.Reap([&](SwapId, SwapLocation location) {
       EXPECT_EQ(live.erase(location.same_filled_value()), 1u) << "freed twice, or never stored";
+      return true;
     });
   };
   for (int round = 0; round < kRounds; ++round) {
@@ -288,7 +293,10 @@ TEST(SwapDescTableRandom, IdsInUseAreDistinctAndKeepTheirContent) {
       retired.insert(id);
     } else {
       size_t freed = 0;
-      table.Reap([&](SwapLocation) { ++freed; });
+      table.Reap([&](SwapId, SwapLocation) {
+        ++freed;
+        return true;
+      });
       ASSERT_EQ(freed, retired.size());
       retired.clear();
     }

@@ -43,7 +43,7 @@ TEST(SharedSwapState, MetadataTakesAtMost32BytesAPage) {
 }
 
 // All that is needed to know where the content of a swapped page is: its word, its record, what the
-// pool keeps about its object, and reclaim's two bits.
+// pool keeps about its object, and three bits of a page.
 TEST(SharedSwapState, AllMetadataOfASwappedPageTakesAtMost32Bytes) {
   constexpr uint64_t kPages = 20000;
   const auto shared = SharedSwapState::Create(kPages);
@@ -57,13 +57,13 @@ TEST(SharedSwapState, AllMetadataOfASwappedPageTakesAtMost32Bytes) {
     const auto length = static_cast<uint32_t>(object.size());
     const auto id = state.table().Allocate({SwapLocation::InPool(Codec::kLz4, length, *handle), 0});
     ASSERT_TRUE(id);
-    state.pool().SetOwner(*handle, *id);
+    state.pool().SetOwner(*handle, {page});
   }
   constexpr uint64_t kWordBytes = 8;
   constexpr uint64_t kRecordBytes = 16;
   const uint64_t in_pool = kPages * SpanAllocator::kOwnerBytes + state.pool().bookkeeping_bytes() +
                            SpanAllocator::kSpanHeaderBytes * state.pool().stats().spans;
-  const uint64_t all = kPages * (kWordBytes + kRecordBytes) + in_pool + kPages / 4;
+  const uint64_t all = kPages * (kWordBytes + kRecordBytes) + in_pool + kPages * 3 / 8;
   EXPECT_LE(all, kPages * 32) << static_cast<double>(all) / kPages << " bytes a page";
   EXPECT_EQ(SwapDescTable::BytesFor(1) - SwapDescTable::BytesFor(0), kRecordBytes);
   EXPECT_EQ(PageWords::BytesFor(1), kWordBytes);

@@ -20,11 +20,11 @@ namespace {
 
 class SwapStateTest : public testing::Test {
  protected:
-  static constexpr uint64_t kPages = 100;
+  static constexpr uint64_t kPages = 100'000;
   static constexpr uint32_t kRecords = 5000;
   static constexpr uint32_t kObjectBytes = 1000;
 
-  // An object that holds its record's checksum all over.
+  // An object that holds its record's checksum all over, of the page of that number.
   SwapId Store(uint32_t content) {
     std::vector<std::byte> object(kObjectBytes);
     for (size_t at = 0; at < object.size(); at += sizeof content) {
@@ -33,7 +33,13 @@ class SwapStateTest : public testing::Test {
     const PoolHandle handle = *state_.pool().Store(object);
     const auto location = SwapLocation::InPool(Codec::kLz4, kObjectBytes, handle);
     const SwapId id = *state_.table().Allocate({location, content});
-    state_.pool().SetOwner(handle, id);
+    state_.pool().SetOwner(handle, {content});
+    PageWords& words = state_.words();
+    for (const PageState to : {PageState::kCooling, PageState::kGuarded, PageState::kSwappingOut}) {
+      EXPECT_TRUE(words.TryMove({content}, words.Load({content}), to));
+    }
+    EXPECT_TRUE(words.TryMove({content}, words.Load({content}), PageState::kDropping, id));
+    words.Leave({content}, PageState::kSwapped, id);
     return id;
   }
   std::span<const std::byte> ObjectOf(SwapId id) {

@@ -91,8 +91,8 @@ TEST_F(PoolTest, MovedObjectsAreTheSameElsewhereInLessMemory) {
     live.erase(owner);
   }
   const uint64_t before = pool_.stats().used_bytes;
-  while (pool_.MoveSome(100, [&](SwapId owner, PoolHandle, PoolHandle to) {
-    live.at(owner.value) = to;
+  while (pool_.MoveSome(100, [&](PageIndex owner, PoolHandle, PoolHandle to) {
+    live.at(static_cast<uint32_t>(owner.value)) = to;
     return true;
   })) {
     ASSERT_TRUE(pool_.has_moved());

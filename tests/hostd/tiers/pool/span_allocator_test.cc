@@ -71,14 +71,14 @@ class Owned {
     const auto handle = allocator_.Allocate(bytes);
     if (!handle) return false;
     if (checked_) oracle_.Add(*handle, SpanAllocator::kOwnerBytes + bytes);
-    const SwapId owner{next_owner_++};
+    const PageIndex owner{next_owner_++};
     allocator_.SetOwner(*handle, owner);
     if (checked_) std::memset(At(*handle), Pattern(owner), bytes);
     live_[owner] = {*handle, bytes};
     live_bytes_ += bytes;
     return true;
   }
-  void Remove(SwapId owner) {
+  void Remove(PageIndex owner) {
     const Object object = live_.at(owner);
     if (checked_) {
       ExpectIntact(owner);
@@ -88,9 +88,9 @@ class Owned {
     live_bytes_ -= object.bytes;
     live_.erase(owner);
   }
-  SwapId Any(std::mt19937* random) const {
+  PageIndex Any(std::mt19937* random) const {
     // The ids grow, so that there is one at or before any of them.
-    const auto after = live_.upper_bound({static_cast<uint32_t>((*random)() % next_owner_)});
+    const auto after = live_.upper_bound({(*random)() % next_owner_});
     return (after == live_.begin() ? after : std::prev(after))->first;
   }
 
@@ -101,7 +101,7 @@ class Owned {
     allocator_.FreeMoved();
     return moved;
   }
-  bool Relocate(SwapId owner, PoolHandle from, PoolHandle to) {
+  bool Relocate(PageIndex owner, PoolHandle from, PoolHandle to) {
     const auto found = live_.find(owner);
     if (found == live_.end() || found->second.handle != from) return false;
     if (checked_) {
@@ -112,7 +112,7 @@ class Owned {
     return true;
   }
 
-  void ExpectIntact(SwapId owner) const {
+  void ExpectIntact(PageIndex owner) const {
     const Object object = live_.at(owner);
     const std::byte* const at = At(object.handle);
     const auto pattern = static_cast<std::byte>(Pattern(owner));
@@ -132,7 +132,7 @@ class Owned {
   FakePoolMemory& memory() { return memory_; }
 
  private:
-  static int Pattern(SwapId owner) { return static_cast<int>(owner.value % 251); }
+  static int Pattern(PageIndex owner) { return static_cast<int>(owner.value % 251); }
   std::byte* At(PoolHandle handle) const {
     return memory_.data() + handle.value * kPoolGrainBytes + SpanAllocator::kOwnerBytes;
   }
@@ -141,7 +141,7 @@ class Owned {
   const bool checked_;
   SpanAllocator allocator_{&memory_};
   Oracle oracle_{&memory_};
-  std::map<SwapId, Object> live_;
+  std::map<PageIndex, Object> live_;
   uint64_t live_bytes_ = 0;
   uint32_t next_owner_ = 1;
 };
@@ -251,7 +251,7 @@ TEST(SpanAllocator, RefusedMoveLeavesTheObjectWhereItIs) {
   for (int i = 0; i < 2000; ++i) owned.Add(1000);
   while (owned.objects() > 400) owned.Remove(owned.Any(&random));
   const uint64_t used = owned.allocator().used_bytes();
-  const auto refuse = [](SwapId, PoolHandle, PoolHandle) { return false; };
+  const auto refuse = [](PageIndex, PoolHandle, PoolHandle) { return false; };
   EXPECT_EQ(owned.allocator().MoveSome(64, refuse), 0u);
   owned.allocator().FreeMoved();
   EXPECT_EQ(owned.allocator().used_bytes(), used);
@@ -267,7 +267,7 @@ TEST(SpanAllocator, WhereAnObjectWasItStaysUntilItIsFreed) {
   for (int i = 0; i < 2000; ++i) owned.Add(1000);
   while (owned.objects() > 400) owned.Remove(owned.Any(&random));
   std::vector<std::pair<PoolHandle, int>> left;
-  owned.allocator().MoveSome(64, [&](SwapId owner, PoolHandle from, PoolHandle to) {
+  owned.allocator().MoveSome(64, [&](PageIndex owner, PoolHandle from, PoolHandle to) {
     left.emplace_back(from, static_cast<int>(owner.value % 251));
     return owned.Relocate(owner, from, to);
   });
@@ -289,14 +289,14 @@ TEST(SpanAllocator, ObjectThatIsFreedWhileItsSpanIsEmptiedIsFreedOnce) {
   std::mt19937 random(4);
   for (int i = 0; i < 2000; ++i) owned.Add(1000);
   while (owned.objects() > 400) owned.Remove(owned.Any(&random));
-  std::vector<SwapId> stayed;
-  owned.allocator().MoveSome(64, [&](SwapId owner, PoolHandle from, PoolHandle to) {
+  std::vector<PageIndex> stayed;
+  owned.allocator().MoveSome(64, [&](PageIndex owner, PoolHandle from, PoolHandle to) {
     if (owner.value % 2 == 0) return owned.Relocate(owner, from, to);
     stayed.push_back(owner);
     return false;
   });
   ASSERT_FALSE(stayed.empty());
-  for (const SwapId owner : stayed) owned.Remove(owner);
+  for (const PageIndex owner : stayed) owned.Remove(owner);
   owned.allocator().FreeMoved();
   owned.ExpectAllIntact();
   while (owned.objects() > 0) owned.Remove(owned.Any(&random));
@@ -443,7 +443,7 @@ TEST_F(SpanAllocatorDeathTest, MovingBeforeWhatWasMovedIsFreedEndsTheDaemon) {
       allocator_.Free(handles[i], 1000);
     }
   }
-  const auto agree = [](SwapId, PoolHandle, PoolHandle) { return true; };
+  const auto agree = [](PageIndex, PoolHandle, PoolHandle) { return true; };
   ASSERT_GT(allocator_.MoveSome(1, agree), 0u);
   EXPECT_DEATH(allocator_.MoveSome(1, agree), "still to be freed");
 }
