@@ -8,11 +8,14 @@
 
 namespace ebb {
 
+// Where a temporary file lies on a disk, for direct I/O: /tmp may be in memory.
+inline constexpr char kFolderOnDisk[] = "/var/tmp";
+
 // A folder of its own for one test, removed with all that is in it.
 class TemporaryFolder {
  public:
-  TemporaryFolder() {
-    std::string name = "/tmp/ebb-test-XXXXXX";
+  explicit TemporaryFolder(const std::string& parent = "/tmp") {
+    std::string name = parent + "/ebb-test-XXXXXX";
     if (mkdtemp(name.data()) != nullptr) path_ = name;
   }
   ~TemporaryFolder() {
