@@ -22,6 +22,9 @@ TEST(SwapLocation, LayoutHasGoldenValues) {
   EXPECT_EQ(SwapLocation::InPool(Codec::kRaw, 4096, {0}).bits(), 0x3ffc2u);
   EXPECT_EQ(SwapLocation::InPool(Codec::kLz4, 1, {1}).bits(), 0x40000au);
   EXPECT_EQ(SwapLocation::InPool(Codec::kLz4, 0x123, {0x3456789abc}).bits(), 0xd159e26'af00488au);
+  EXPECT_EQ(SwapLocation::OnDisk(Codec::kRaw, 4096, {0, 0, 0}).bits(), 0x3ffc3u);
+  EXPECT_EQ(SwapLocation::OnDisk(Codec::kLz4, 1, {0, 0, 16}).bits(), 0x40000bu);
+  EXPECT_EQ(SwapLocation::OnDisk(Codec::kLz4, 1, {1, 1, 0}).bits(), 0x10000000'4000000bu);
   EXPECT_EQ(SwapLocation().WithGeneration(1).bits(), 0x40000u);
 }
 
@@ -48,6 +51,30 @@ TEST(SwapLocation, PoolFieldsKeepTheirExtremesTogether) {
           EXPECT_EQ(location.length_bytes(), length);
           EXPECT_EQ(location.generation(), generation);
           EXPECT_EQ(location.pool_handle(), PoolHandle{handle});
+        }
+      }
+    }
+  }
+}
+
+TEST(SwapLocation, DiskFieldsKeepTheirExtremesTogether) {
+  constexpr uint32_t kLastBlock = (uint32_t{1} << 30) - 1;
+  for (const DiskLocation at : {DiskLocation{0, 0, 0},
+                                {15, 0, 0},
+                                {0, kLastBlock, 0},
+                                {0, 0, 4080},
+                                {15, kLastBlock, 4080},
+                                {1, 1, 16}}) {
+    for (const uint32_t length : {1u, 4095u, 4096u}) {
+      for (const Codec codec : {Codec::kRaw, Codec::kLz4}) {
+        for (const uint32_t generation : {0u, 1u, kLastGeneration}) {
+          const SwapLocation location =
+              SwapLocation::OnDisk(codec, length, at).WithGeneration(generation);
+          EXPECT_EQ(location.tier(), TierKind::kDisk);
+          EXPECT_EQ(location.codec(), codec);
+          EXPECT_EQ(location.length_bytes(), length);
+          EXPECT_EQ(location.generation(), generation);
+          EXPECT_EQ(location.disk_location(), at);
         }
       }
     }
