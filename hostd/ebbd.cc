@@ -23,6 +23,8 @@
 #include "hostd/os/open_guard.h"
 #include "hostd/os/thread.h"
 #include "hostd/peers/qemu/handover.h"
+#include "hostd/tiers/disk/disk_tier.h"
+#include "hostd/tiers/disk/open_tier_disk.h"
 #include "hostd/vm/budget_watch.h"
 #include "hostd/vm/condition_watch.h"
 #include "hostd/vm/registry.h"
@@ -35,6 +37,8 @@ struct Options {
   std::string control_group;
   uint64_t budget_bytes = 0;
   uint64_t pool_max_bytes = 0;
+  std::string disk;
+  std::optional<uint64_t> disk_bytes;
 };
 
 constexpr char kUsage[] =
@@ -52,7 +56,11 @@ Takes cold memory away from running QEMU VMs and brings it back when they touch 
                           bookkeeping (default: no budget; limits are set by ebbctl, per VM). SIZE
                           is bytes, or a number with K, M, G or T: 96G
   --pool-max SIZE         what the compressed pools of all VMs together may take of the host's
-                          memory (default: no maximum); what has no room there stays resident
+                          memory (default: no maximum); what has no room there goes to the disk,
+                          or stays resident if there is none
+  --disk PATH[:SIZE]      the disk tier: a file of that size, made if it is not there, or a block
+                          device. Whatever an earlier ebbd has left there is lost; what is anybody
+                          else's is left alone, and ebbd does not start
   --help                  this text
   --version
 
@@ -79,6 +87,15 @@ uint64_t SizeFrom(const char* option, const char* text) {
   return *bytes;
 }
 
+// PATH or PATH:SIZE. A path may have colons, if a size follows.
+void ParseDisk(const std::string& text, Options* options) {
+  const size_t colon = text.rfind(':');
+  options->disk = text.substr(0, colon);
+  if (colon != std::string::npos) {
+    options->disk_bytes = SizeFrom("disk", text.c_str() + colon + 1);
+  }
+}
+
 Options ParseOptions(int argc, char** argv) {
   constexpr option kLong[] = {
       {"runtime-dir", required_argument, nullptr, 'd'},
@@ -86,6 +103,7 @@ Options ParseOptions(int argc, char** argv) {
       {"control-group", required_argument, nullptr, 'c'},
       {"budget", required_argument, nullptr, 'b'},
       {"pool-max", required_argument, nullptr, 'p'},
+      {"disk", required_argument, nullptr, 'k'},
       {"help", no_argument, nullptr, 'h'},
       {"version", no_argument, nullptr, 'v'},
       {},
@@ -108,6 +126,9 @@ Options ParseOptions(int argc, char** argv) {
       case 'p':
         options.pool_max_bytes = SizeFrom("pool-max", optarg);
         break;
+      case 'k':
+        ParseDisk(optarg, &options);
+        break;
       case 'h':
         Usage(0);
       case 'v':
@@ -125,6 +146,15 @@ Options ParseOptions(int argc, char** argv) {
 ebb::Handover* running_handover = nullptr;
 
 void StopOnSignal(int) { running_handover->RequestStop(); }
+
+// Null when there is to be none.
+absl::StatusOr<std::unique_ptr<ebb::DiskTier>> OpenDisk(const Options& options) {
+  if (options.disk.empty()) return nullptr;
+  EBB_ASSIGN_OR_RETURN(std::unique_ptr<ebb::Disk> disk,
+                       ebb::OpenTierDisk(options.disk, options.disk_bytes));
+  ebb::LogInfo("disk tier: %s, %d MiB", options.disk, disk->bytes() / ebb::kMiB);
+  return std::make_unique<ebb::DiskTier>(options.disk, std::move(disk));
+}
 
 absl::Status Run(const Options& options) {
   const int64_t started_ns = ebb::MonotonicNs();
@@ -151,7 +181,9 @@ absl::Status Run(const Options& options) {
   if (error) {
     return absl::PermissionDeniedError("creating " + options.runtime_dir + ": " + error.message());
   }
-  ebb::Registry registry(EBB_VERSION, started_ns, options.budget_bytes, options.pool_max_bytes);
+  EBB_ASSIGN_OR_RETURN(std::unique_ptr<ebb::DiskTier> disk, OpenDisk(options));
+  ebb::Registry registry(EBB_VERSION, started_ns, options.budget_bytes, options.pool_max_bytes,
+                         std::move(disk));
   const std::string group = options.handover_group.value_or(ebb::GroupExists("kvm") ? "kvm" : "");
   EBB_ASSIGN_OR_RETURN(std::unique_ptr<ebb::Handover> handover,
                        ebb::Handover::Listen({options.runtime_dir + "/handover.sock", group,

@@ -36,8 +36,7 @@ uint64_t SharedSwapState::MetadataBytes(uint64_t pages) {
 }
 
 absl::StatusOr<std::unique_ptr<SharedSwapState>> SharedSwapState::Create(uint64_t pages,
-                                                                         PoolBudget* pool_budget,
-                                                                         DiskTier* disk) {
+                                                                         const HostTiers& tiers) {
   if (pages + kSpareRecords >= kMaxRecords) {
     return absl::InvalidArgumentError("the VM has more RAM than Ebb can manage (16 TiB)");
   }
@@ -55,12 +54,12 @@ absl::StatusOr<std::unique_ptr<SharedSwapState>> SharedSwapState::Create(uint64_
     return absl::ResourceExhaustedError("the host has no memory for the VM's page words");
   }
   std::unique_ptr<DiskShare> disk_share;
-  if (disk != nullptr) {
-    EBB_ASSIGN_OR_RETURN(disk_share, DiskShare::Create(disk));
+  if (tiers.disk != nullptr) {
+    EBB_ASSIGN_OR_RETURN(disk_share, DiskShare::Create(tiers.disk));
   }
   return std::unique_ptr<SharedSwapState>(
-      new SharedSwapState({std::move(words), std::move(records), std::move(pool)}, pool_budget,
-                          std::move(disk_share), pages));
+      new SharedSwapState({std::move(words), std::move(records), std::move(pool)},
+                          tiers.pool_budget, std::move(disk_share), pages));
 }
 
 // A VM's weight is its size: what it may have swapped out grows with it.

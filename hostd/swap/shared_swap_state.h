@@ -8,7 +8,7 @@
 #include "absl/status/statusor.h"
 #include "hostd/base/unique_fd.h"
 #include "hostd/os/shared_memory.h"
-#include "hostd/swap/pool_budget.h"
+#include "hostd/swap/host_tiers.h"
 #include "hostd/swap/swap_state.h"
 
 namespace ebb {
@@ -20,12 +20,10 @@ class SharedSwapState {
   // Bytes of words and records of a VM with that many pages.
   static uint64_t MetadataBytes(uint64_t pages);
 
-  // Words and records are allocated now; the pool's memory as it fills, as far as `pool_budget`
-  // allows, which must outlive this; null: it is not limited.
-  // `disk` must outlive it, too; null: there is none.
+  // Words and records are allocated now; the pool's memory as it fills, as far as its budget
+  // allows.
   static absl::StatusOr<std::unique_ptr<SharedSwapState>> Create(uint64_t pages,
-                                                                 PoolBudget* pool_budget = nullptr,
-                                                                 DiskTier* disk = nullptr);
+                                                                 const HostTiers& tiers = {});
 
   SwapState& state() { return state_; }
 

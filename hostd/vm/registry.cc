@@ -43,12 +43,13 @@ std::string BudgetText(uint64_t budget_bytes) {
 }  // namespace
 
 Registry::Registry(std::string version, int64_t started_ns, uint64_t budget_bytes,
-                   uint64_t pool_max_bytes)
+                   uint64_t pool_max_bytes, std::unique_ptr<DiskTier> disk)
     : version_(std::move(version)),
       started_ns_(started_ns),
       started_s_(static_cast<double>(WallTimeMs()) / 1000 -
                  static_cast<double>(MonotonicNs() - started_ns) / kNsPerS),
       pool_budget_(pool_max_bytes != 0 ? pool_max_bytes : UINT64_MAX),
+      disk_(std::move(disk)),
       budget_bytes_(budget_bytes) {}
 
 bool Registry::Contains(const std::string& name) const {

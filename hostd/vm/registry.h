@@ -17,9 +17,9 @@ namespace ebb {
 // held while a VM works.
 class Registry : public Host {
  public:
-  // A budget of 0 is none; so is a maximum of all pools together.
+  // A budget of 0 is none; so is a maximum of all pools together; `disk` may be null.
   Registry(std::string version, int64_t started_ns, uint64_t budget_bytes = 0,
-           uint64_t pool_max_bytes = 0);
+           uint64_t pool_max_bytes = 0, std::unique_ptr<DiskTier> disk = nullptr);
 
   bool Contains(const std::string& name) const;
   // With the limit it had, if it has been here and may return.
@@ -47,8 +47,7 @@ class Registry : public Host {
   void SetStopping(bool stopping);
   void SetStopRefused(std::string reason);
   EventLog& events() { return events_; }
-  // Of all VMs' pools.
-  PoolBudget& pool_budget() { return pool_budget_; }
+  HostTiers tiers() { return {&pool_budget_, disk_.get()}; }
 
   uint64_t budget_bytes() const;
   // By how much the last plan exceeds the budget.
@@ -90,7 +89,9 @@ class Registry : public Host {
   const int64_t started_ns_;
   const double started_s_;  // since 1970
   EventLog events_;
-  PoolBudget pool_budget_;  // outlives the VMs
+  // These outlive the VMs.
+  PoolBudget pool_budget_;
+  const std::unique_ptr<DiskTier> disk_;
 
   mutable Mutex mutex_{"Registry::mutex_"};
   std::map<std::string, std::shared_ptr<ebb::Vm>> vms_ ABSL_GUARDED_BY(mutex_);

@@ -30,10 +30,9 @@ constexpr int64_t kPoolReportNs = 600 * kNsPerS;
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Vm>> Vm::Start(Parts parts) {
-  EBB_ASSIGN_OR_RETURN(
-      std::unique_ptr<SharedSwapState> shared_state,
-      SharedSwapState::Create(parts.memory->pages(), parts.pool_budget, parts.disk));
-  EBB_ASSIGN_OR_RETURN(DiskQueues reads, OpenDiskQueues(parts.disk));
+  EBB_ASSIGN_OR_RETURN(std::unique_ptr<SharedSwapState> shared_state,
+                       SharedSwapState::Create(parts.memory->pages(), parts.tiers));
+  EBB_ASSIGN_OR_RETURN(DiskQueues reads, OpenDiskQueues(parts.tiers.disk));
   std::unique_ptr<Vm> vm(new Vm(std::move(parts), std::move(shared_state), std::move(reads)));
   try {
     vm->fault_thread_.Start();

@@ -14,6 +14,7 @@
 #include "hostd/base/unique_fd.h"
 #include "hostd/os/guest_memory.h"
 #include "hostd/policy/budget_plan.h"
+#include "hostd/swap/host_tiers.h"
 #include "hostd/swap/io_barrier.h"
 #include "hostd/swap/reclaim.h"
 #include "hostd/swap/residency.h"
@@ -38,8 +39,7 @@ class Vm {
     VmRam ram;
     std::unique_ptr<GuestMemory> memory;
     std::unique_ptr<IoBarrier> barrier;
-    PoolBudget* pool_budget = nullptr;  // of the host, outlives the VM; null: none
-    DiskTier* disk = nullptr;           // the same
+    HostTiers tiers;
   };
   // Starts the threads. Registers nothing yet: the VM runs untouched until reclaim wants pages.
   static absl::StatusOr<std::unique_ptr<Vm>> Start(Parts parts);

@@ -28,6 +28,8 @@ def parse(command_line: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--pool-max", metavar="SIZE", type=parse_size, default=0,
                         help="how much host memory the compressed pages may take (default: no "
                         "maximum)")
+    parser.add_argument("--disk", metavar="SIZE", type=parse_size, default=0,
+                        help="a file of that size for what has no room there (default: none)")
     parser.add_argument("--loader", choices=("plugin", "preload"), default="plugin",
                         help="how libebb-qemu.so gets into QEMU: by -plugin or by LD_PRELOAD "
                         "(default: %(default)s)")

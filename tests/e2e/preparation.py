@@ -2,6 +2,7 @@
 """All that a run needs before anything is started."""
 
 import argparse
+import os
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from guest import Workload
 from options import REPOSITORY
 from process import User
 from setting import Setting
+from sizes import MIB
 
 GUEST_FOLDER = REPOSITORY / "build/guest"
 RATIO_PAGES = 20000
@@ -58,8 +60,18 @@ def prepare(arguments: argparse.Namespace, folders: Folders, user: User) -> Prep
         ram_bytes=arguments.ram, limit_bytes=arguments.limit, fill_bytes=workload.fill_bytes,
         end_s=arguments.seconds, accelerator=chosen.name, accelerator_reason=chosen.reason,
         qemu_version=qemu.version(qemu_program), loader=arguments.loader)
-    pool_max = ("--pool-max", str(arguments.pool_max)) if arguments.pool_max else ()
-    return Prepared(setting, _built(build / "hostd/ebbd"), vm, ratio, pool_max)
+    return Prepared(setting, _built(build / "hostd/ebbd"), vm, ratio, _tiers(arguments, folders))
+
+
+def _tiers(arguments: argparse.Namespace, folders: Folders) -> tuple[str, ...]:
+    """What ebbd is told of its tiers."""
+    options = ("--pool-max", str(arguments.pool_max)) if arguments.pool_max else ()
+    if arguments.disk:
+        file = folders.adopt(disk_image.create(
+            [GUEST_FOLDER, folders.root, Path("/var/tmp")], MIB, User("root", 0, 0, "root")))
+        os.truncate(file, 0)  # ebbd makes it as large as it is to be
+        options += ("--disk", f"{file}:{arguments.disk}")
+    return options
 
 
 def _built(path: Path) -> Path:

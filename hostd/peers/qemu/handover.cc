@@ -233,7 +233,7 @@ absl::Status Handover::Attach(QemuSession& session) {
   if (!conduct_.MayBeChecked(pid, MonotonicNs())) {
     return absl::UnavailableError("it asks too often; once a second is enough");
   }
-  EBB_RETURN_IF_ERROR(session.Attach(&wake_, open_guard_, &registry_->pool_budget()));
+  EBB_RETURN_IF_ERROR(session.Attach(&wake_, open_guard_, registry_->tiers()));
   return session.SendAccept();
 }
 

@@ -191,7 +191,7 @@ void QemuSession::OnQmpReadable() {
 }
 
 absl::Status QemuSession::Attach(WakeEvent* peers_wake, OpenGuard* open_guard,
-                                 PoolBudget* pool_budget) {
+                                 const HostTiers& tiers) {
   if ((hello_.flags & wire::kHelloCarriesState) != 0) {
     return absl::FailedPreconditionError(
         "it was attached to an ebbd that was killed, and this version of ebbd cannot take it over: "
@@ -226,7 +226,7 @@ absl::Status QemuSession::Attach(WakeEvent* peers_wake, OpenGuard* open_guard,
   QmpBarrier* const qmp = barrier.get();
   parts.barrier = std::move(barrier);
   if (qmp == nullptr) parts.barrier = std::make_unique<GraceTime>();
-  parts.pool_budget = pool_budget;
+  parts.tiers = tiers;
   EBB_ASSIGN_OR_RETURN(std::unique_ptr<Vm> vm, Vm::Start(std::move(parts)));
   vm_ = std::move(vm);
   barrier_ = qmp;

@@ -48,7 +48,7 @@ class QemuSession {
 
   // Checks the hello against what the process really is and starts the VM. From then on its memory
   // cannot be opened, if there is a guard, until LetOpen or the session's end.
-  absl::Status Attach(WakeEvent* peers_wake, OpenGuard* open_guard, PoolBudget* pool_budget);
+  absl::Status Attach(WakeEvent* peers_wake, OpenGuard* open_guard, const HostTiers& tiers);
   // Call it when the VM has all of its memory back.
   void LetOpen() { ban_.Lift(); }
 

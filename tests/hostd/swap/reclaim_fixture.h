@@ -31,7 +31,7 @@ class ReclaimTest : public testing::Test, public DropSink {
   void SetUp() override { Create(UINT64_MAX); }
   void Create(uint64_t pool_max_bytes) {
     pool_budget_.emplace(pool_max_bytes);
-    auto state = SharedSwapState::Create(kPages, &*pool_budget_);
+    auto state = SharedSwapState::Create(kPages, {&*pool_budget_, nullptr});
     ASSERT_TRUE(state.ok()) << state.status();
     shared_state_ = *std::move(state);
     state_ = &shared_state_->state();

@@ -95,8 +95,8 @@ TEST(SharedSwapState, EveryPageAndSpareCopiesHaveARecord) {
 TEST(SharedSwapState, PoolsOfAllVmsTogetherKeepToTheirMaximum) {
   const std::vector<std::byte> object(3000);
   PoolBudget budget(kMiB);
-  auto first = *SharedSwapState::Create(1000, &budget);
-  auto second = *SharedSwapState::Create(1000, &budget);
+  auto first = *SharedSwapState::Create(1000, {&budget, nullptr});
+  auto second = *SharedSwapState::Create(1000, {&budget, nullptr});
   while (first->state().pool().Store(object)) {
   }
   EXPECT_GT(budget.used_bytes(), kMiB - 32 * kPageBytes);
