@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Measures ebbd's engine without a VM: memory that the pool and its records take, and lookups. For
-// ./bench (tests/bench/engine.py); prints one JSON object a line (figure.h).
+// Measures ebbd's engine without a VM: memory that the pool and its records take, blocks of a disk,
+// and lookups. For ./bench (tests/bench/engine.py); prints one JSON object a line (figure.h).
 #include <getopt.h>
 
 #include <cstdint>
@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "hostd/base/status_macros.h"
+#include "tests/bench/disk_figures.h"
 #include "tests/bench/lookup_figures.h"
 #include "tests/bench/page_data.h"
 #include "tests/bench/pool_figures.h"
@@ -107,6 +108,7 @@ absl::Status Run(const Options& options) {
                          PageData::Read(options.pages_path, options.kinds_path));
     EBB_RETURN_IF_ERROR(MeasureFilledPool(data, options.filled_pages, options.stored_path));
     EBB_RETURN_IF_ERROR(MeasureChangedPool(data, options.changed_pages, options.seed));
+    EBB_RETURN_IF_ERROR(MeasureDiskBlocks(data));
   }
   return MeasureLookups(options.lookup_pages, options.rounds, options.seed);
 }
