@@ -27,9 +27,10 @@
 namespace ebb {
 namespace {
 
-// Long enough for udev, which locks a device while it looks at it.
-constexpr int64_t kLockTriesNs = kNsPerS;
-constexpr std::chrono::milliseconds kLockPause{20};
+// Long enough for udev, which locks a device while it looks at it, and for what an ebbd that was
+// killed has in flight.
+constexpr int64_t kUsersMayTakeNs = kNsPerS;
+constexpr std::chrono::milliseconds kPause{20};
 
 // As direct I/O wants memory and places on the disk to lie.
 struct alignas(kPageBytes) AlignedBlock {
@@ -38,6 +39,19 @@ struct alignas(kPageBytes) AlignedBlock {
 
 absl::Status Refused(const std::string& path, const std::string& why) {
   return absl::FailedPreconditionError(path + " " + why);
+}
+
+// Tries again while somebody else uses it; errno says why it fails.
+template <typename Attempt>
+bool SucceedsInTime(Attempt attempt) {
+  const int64_t end_ns = MonotonicNs() + kUsersMayTakeNs;
+  while (!attempt()) {
+    if ((errno != EBUSY && !ErrnoIsTransient()) || MonotonicNs() >= end_ns) return false;
+    MayWait("for whoever uses a disk");
+    // style-ok(sleep): polls with a deadline
+    std::this_thread::sleep_for(kPause);
+  }
+  return true;
 }
 
 absl::Status OpenError(const std::string& path, int error) {
@@ -49,9 +63,11 @@ absl::Status OpenError(const std::string& path, int error) {
   }
   if (error == ELOOP) return Refused(path, "is a symbolic link: name the file itself");
   if (error == EBUSY) {
-    return Refused(path,
-                   "is mounted, or in use by swap, LVM, RAID, or another ebbd: end that, or choose "
-                   "another device");
+    return Refused(
+        path,
+        "is mounted, or in use by swap, LVM, RAID or another ebbd, or one that was killed "
+        "has reads or writes in flight to it: end that, try again, or choose another "
+        "device");
   }
   if (error == EINVAL) {
     return Refused(path,
@@ -103,9 +119,13 @@ absl::StatusOr<DiskFile> DiskFile::Open(const std::string& path) {
   }
   // The names of block devices that last are symbolic links, those of files have no need to be.
   const int kind_flags = is_device ? O_EXCL : is_new ? O_CREAT | O_EXCL | O_NOFOLLOW : O_NOFOLLOW;
-  MayWait("for a file system");
-  UniqueFd fd(open(path.c_str(), kFlags | kind_flags, 0600));
-  if (!fd.valid()) {
+  UniqueFd fd;
+  const bool opened = SucceedsInTime([&] {
+    MayWait("for a file system");
+    fd = UniqueFd(open(path.c_str(), kFlags | kind_flags, 0600));
+    return fd.valid();
+  });
+  if (!opened) {
     const int error = errno;
     // Without direct I/O, some file systems refuse after they have made the file.
     if (is_new && error == EINVAL) unlink(path.c_str());
@@ -119,20 +139,14 @@ absl::StatusOr<DiskFile> DiskFile::Open(const std::string& path) {
 }
 
 absl::Status DiskFile::Lock() {
-  const int64_t end_ns = MonotonicNs() + kLockTriesNs;
   // style-ok(wait): LOCK_NB
-  while (flock(fd_.get(), LOCK_EX | LOCK_NB) != 0) {
-    if (!ErrnoIsTransient()) return ErrnoStatus("locking " + path_);
-    if (MonotonicNs() >= end_ns) {
-      return Refused(path_,
-                     "is in use by another ebbd, or one that was killed has writes in flight to "
-                     "it: give each ebbd a file or device of its own, or try again");
-    }
-    MayWait("for whoever has locked a disk");
-    // style-ok(sleep): polls with a deadline
-    std::this_thread::sleep_for(kLockPause);
+  if (SucceedsInTime([&] { return flock(fd_.get(), LOCK_EX | LOCK_NB) == 0; })) {
+    return absl::OkStatus();
   }
-  return absl::OkStatus();
+  if (!ErrnoIsTransient()) return ErrnoStatus("locking " + path_);
+  return Refused(path_,
+                 "is in use by another ebbd, or one that was killed has reads or writes in flight "
+                 "to it: give each ebbd a file or device of its own, or try again");
 }
 
 absl::Status DiskFile::CheckFile() {
