@@ -38,14 +38,15 @@ bool Writeback::StartBatch() {
   if (moving.empty()) return false;
   Pack(&moving);
   // From the last block on, so that those that find no room can stay as they are.
-  while (!moving.empty()) {
+  bool taken = true;
+  while (taken && !moving.empty()) {
     const std::optional<DiskShare::Write> write = disk_->Begin(moving.back().block + 1);
     if (!write) break;
     Fill(*write, &moving);
-    Start(*write);
+    taken = Start(*write);
   }
   for (const Moving& each : moving) KeepInPool(each);
-  return moving.empty();
+  return taken && moving.empty();
 }
 
 // The oldest objects there are.
@@ -182,8 +183,11 @@ bool Writeback::EndRaw(const RawPage& raw, bool ok) {
 // ---- Writes
 // ---------------------------------------------------------------------------------------
 
-void Writeback::Start(const DiskShare::Write& write) {
-  if (!disk_->Start(write, now_ns_)) End(write, false);
+// False when the kernel does not take it: then it has failed.
+bool Writeback::Start(const DiskShare::Write& write) {
+  if (disk_->Start(write, now_ns_)) return true;
+  End(write, false);
+  return false;
 }
 
 void Writeback::End(const DiskShare::Write& write, bool ok) {

@@ -72,7 +72,7 @@ class Writeback {
   void KeepInPool(const Moving& moving);
 
   void FlushRaw();
-  void Start(const DiskShare::Write& write);
+  bool Start(const DiskShare::Write& write);
   void End(const DiskShare::Write& write, bool ok);
   bool EndRaw(const RawPage& raw, bool ok);
   bool IsTakenBack(const ClaimedPage& claim) const {

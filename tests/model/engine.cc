@@ -14,6 +14,7 @@ namespace {
 
 constexpr uint32_t kRecords = Engine::kPages + 16;
 constexpr uint64_t kPoolBytes = kMiB;
+constexpr uint64_t kDiskBytes = 2 * kMiB;
 // Of empty spans that it may keep.
 constexpr uint64_t kSpareBytes = PagesToBytes(10);
 // Refused fills are tried again sooner, lost pages later.
@@ -42,17 +43,24 @@ ReclaimAlarm* Alarm() {
 
 }  // namespace
 
-Engine::Engine()
+Engine::Engine(bool with_disk)
     : words_(PageWords::BytesFor(kPages)),
       records_(SwapDescTable::BytesFor(kRecords)),
       pool_(kPoolBytes),
-      state_({words_.data(), records_.data(), &pool_}, kPages, kRecords),
-      store_pages_(&memory_, &state_),
-      server_({&memory_, &state_, &residency_, Alarm()}),
+      disk_(new FakeDisk(kDiskBytes)),
+      tier_("a disk", std::unique_ptr<Disk>(disk_)),
       allowed_(kPages, {PageContent{}}) {
+  state_.emplace(SwapState::Memory{words_.data(), records_.data(), &pool_}, kPages, kRecords,
+                 with_disk ? *DiskShare::Create(&tier_) : nullptr);
+  writeback_.emplace(&*state_);
+  store_pages_.emplace(&memory_, &*state_, &*writeback_);
+  server_.emplace(FaultServer::Parts{&memory_, &*state_, &residency_, Alarm()},
+                  with_disk ? *tier_.OpenQueue(DiskReads::kMaxReads, kDiskBlockBytes) : nullptr);
   memory_.Register({{0}, kPages});
-  memory_.WatchWords(&state_.words());
+  memory_.WatchWords(&state_->words());
 }
+
+Engine::~Engine() = default;
 
 std::optional<std::string> Engine::Run(std::span<const Operation> operations) {
   for (const Operation& operation : operations) {
@@ -60,6 +68,24 @@ std::optional<std::string> Engine::Run(std::span<const Operation> operations) {
     if (wrong_) return wrong_;
   }
   Finish();
+  return wrong_;
+}
+
+std::optional<std::string> Engine::RunAndGo(std::span<const Operation> operations) {
+  for (const Operation& operation : operations) {
+    Do(operation);
+    if (wrong_) return wrong_;
+  }
+  server_.reset();
+  store_pages_.reset();
+  writeback_.reset();
+  memory_.WatchWords(nullptr);
+  state_.reset();
+  disk_->Complete();
+  tier_.ReapAdopted();
+  if (tier_.space().free_segments() != tier_.space().segments()) {
+    Fail("the VM has gone, and has segments of the disk");
+  }
   return wrong_;
 }
 
@@ -80,9 +106,9 @@ void Engine::Do(const Operation& operation) {
     case Operation::Kind::kDiscard:
       return Discard(operation.page, operation.value + 1);
     case Operation::Kind::kReap:
-      return state_.ReapRetired();
+      return state_->ReapRetired();
     case Operation::Kind::kCompact:
-      state_.Compact();
+      state_->Compact();
       return;
     case Operation::Kind::kRefuseFills:
       return memory_.FailNext(GuestOp::kFill,
@@ -94,6 +120,15 @@ void Engine::Do(const Operation& operation) {
       return Spoil(operation.page, operation.value);
     case Operation::Kind::kHeal:
       return Heal();
+    case Operation::Kind::kWriteBack:
+      return WriteBack(operation.value * kMiB / 1024);
+    case Operation::Kind::kDiskAnswers:
+      return DiskAnswers(operation.value + 1);
+    case Operation::Kind::kFailReads:
+      reads_failed_ = true;
+      return disk_->FailNextReads(operation.value);
+    case Operation::Kind::kFailWrites:
+      return disk_->FailNextWrites(operation.value);
   }
 }
 
@@ -101,10 +136,11 @@ void Engine::Do(const Operation& operation) {
 // -----------------------------------------------------------------------------------
 
 void Engine::Write(uint32_t page, uint32_t value) {
-  if (waiting_.count(page) != 0) return;
+  if (waiting_.count(page) != 0 || reading_.count(page) != 0) return;
   // Faults like any write; then the page is the guest's, and the rest of it is written, too.
   const auto thread = memory_.StartOverwrite({page}, std::byte{0});
   Serve(kShortNs);
+  while (memory_.Blocked(thread) && disk_->pending() > 0) DiskAnswers(1);
   if (!MayGoOn(page, thread)) return;
   if (memory_.Blocked(thread)) {
     // It writes when the page can be had, in Heal().
@@ -116,17 +152,21 @@ void Engine::Write(uint32_t page, uint32_t value) {
 }
 
 void Engine::Read(uint32_t page) {
-  if (waiting_.count(page) != 0) return;
+  if (waiting_.count(page) != 0 || reading_.count(page) != 0) return;
   const auto thread = memory_.StartRead({page});
   Serve(kShortNs);
+  if (memory_.Blocked(thread) && state_->words().Load({page}).state() == PageState::kSwappingIn) {
+    reading_[page] = thread;
+    return;
+  }
   if (!MayGoOn(page, thread)) return;
   if (!memory_.Blocked(thread)) Compare(page, memory_.ContentRead(thread));
 }
 
 bool Engine::MayGoOn(uint32_t page, FakeGuestMemory::ThreadId thread) {
   if (!memory_.Blocked(thread)) return true;
-  const PageWord word = state_.words().Load({page});
-  if (word.state() == PageState::kLost && IsSpoilt(page)) {
+  const PageWord word = state_->words().Load({page});
+  if (word.state() == PageState::kLost && (IsSpoilt(page) || reads_failed_)) {
     waiting_[page] = thread;
     ++times_held_;
     return true;
@@ -161,9 +201,10 @@ void Engine::Discard(uint32_t first, uint32_t count) {
 void Engine::Serve(int64_t patience_ns) {
   const int64_t until_ns = now_ns_ + patience_ns;
   for (;;) {
-    while (server_.ServePending(now_ns_)) {
+    while (server_->ServePending(now_ns_)) {
     }
-    const int64_t due_ns = server_.UntilNextDue(now_ns_);
+    LookAtReads();
+    const int64_t due_ns = server_->UntilNextDue(now_ns_);
     if (due_ns < 0 || now_ns_ + due_ns > until_ns) return;
     now_ns_ += std::max<int64_t>(due_ns, 1);
   }
@@ -175,9 +216,9 @@ void Engine::Serve(int64_t patience_ns) {
 void Engine::Guard(uint32_t first, uint32_t count) {
   std::vector<ClaimedPage> guarded;
   for (uint32_t page = first; page < std::min(first + count, kPages); ++page) {
-    const PageWord word = state_.words().Load({page});
+    const PageWord word = state_->words().Load({page});
     if (word.state() != PageState::kResident || memory_.Look({page}).hole) continue;
-    guarded.push_back(GuardPage(&memory_, &state_, {page}));
+    guarded.push_back(GuardPage(&memory_, &*state_, {page}));
   }
   if (!guarded.empty()) guarded_.push_back(std::move(guarded));
 }
@@ -186,31 +227,83 @@ void Engine::Store() {
   if (guarded_.empty()) return;
   std::vector<StoredPage> stored;
   std::vector<ClaimedPage> give_back;
-  store_pages_.Run(guarded_.front(), &stored, &give_back);
+  store_pages_->Run(guarded_.front(), &stored, &give_back);
   guarded_.pop_front();
-  GivePagesBack(&memory_, &state_, give_back);
+  GivePagesBack(&memory_, &*state_, give_back);
   if (!stored.empty()) stored_.push_back(std::move(stored));
 }
 
 void Engine::Drop() {
   if (stored_.empty()) return;
-  DropPages(&memory_, &state_, stored_.front());
+  DropPages(&memory_, &*state_, stored_.front());
   stored_.pop_front();
 }
 
 void Engine::GiveBack() {
   if (guarded_.empty()) return;
-  GivePagesBack(&memory_, &state_, guarded_.front());
+  GivePagesBack(&memory_, &*state_, guarded_.front());
   guarded_.pop_front();
+}
+
+// ---- The disk
+// ------------------------------------------------------------------------------------
+
+void Engine::WriteBack(uint64_t bytes) {
+  // Pauses after failed writes pass.
+  now_ns_ += kNsPerS;
+  writeback_->Run(bytes, now_ns_);
+  std::vector<StoredPage> written;
+  std::vector<ClaimedPage> give_back;
+  writeback_->TakeEnded(&written, &give_back);
+  GivePagesBack(&memory_, &*state_, give_back);
+  std::sort(written.begin(), written.end(),
+            [](const StoredPage& a, const StoredPage& b) { return a.claim.page < b.claim.page; });
+  for (size_t done = 0; done < written.size(); done += kDropBatchPages) {
+    const size_t end = std::min(written.size(), done + kDropBatchPages);
+    stored_.emplace_back(written.begin() + static_cast<ptrdiff_t>(done),
+                         written.begin() + static_cast<ptrdiff_t>(end));
+  }
+}
+
+void Engine::DiskAnswers(size_t count) {
+  disk_->Complete(count);
+  WriteBack(0);
+  Serve(kShortNs);
+}
+
+void Engine::DiskAnswersAll() {
+  do {
+    DiskAnswers(SIZE_MAX);
+    WriteBack(0);
+  } while (disk_->pending() > 0);
+}
+
+// Of the guest's reads that waited for the disk.
+void Engine::LookAtReads() {
+  for (auto reading = reading_.begin(); reading != reading_.end();) {
+    const auto [page, thread] = *reading;
+    if (!memory_.Blocked(thread)) {
+      Compare(page, memory_.ContentRead(thread));
+    } else if (state_->words().Load({page}).state() == PageState::kLost) {
+      if (!MayGoOn(page, thread)) return;
+    } else {
+      ++reading;
+      continue;
+    }
+    reading = reading_.erase(reading);
+  }
 }
 
 // ---- Damage
 // --------------------------------------------------------------------------------------
 
 void Engine::Spoil(uint32_t page, uint32_t where) {
-  const PageWord word = state_.words().Load({page});
+  const PageWord word = state_->words().Load({page});
   if (word.state() != PageState::kSwapped || IsSpoilt(page)) return;
-  if (state_.table().Load(word.swap_id()).location.tier() != TierKind::kPool) return;
+  // What is being written is copied: whether the copy is whole would be a guess.
+  if (word.swap_id() == kZeroPageId || disk_->pending() > 0) return;
+  const TierKind tier = state_->table().Load(word.swap_id()).location.tier();
+  if (tier != TierKind::kPool && tier != TierKind::kDisk) return;
   spoilt_[page] = {word.generation(), word.swap_id(), where};
   FlipBit(spoilt_[page]);
 }
@@ -218,24 +311,37 @@ void Engine::Spoil(uint32_t page, uint32_t where) {
 bool Engine::IsSpoilt(uint32_t page) {
   const auto found = spoilt_.find(page);
   if (found == spoilt_.end()) return false;
-  const PageWord word = state_.words().Load({page});
+  const PageWord word = state_->words().Load({page});
   return found->second.generation == word.generation() && found->second.id == word.swap_id();
 }
 
 void Engine::FlipBit(const Spoilt& spoilt) {
-  const SwapLocation location = state_.table().Load(spoilt.id).location;
-  const uint64_t object = location.pool_handle().value * kPoolGrainBytes;
-  pool_.data()[object + SpanAllocator::kOwnerBytes + spoilt.where % location.length_bytes()] ^=
-      std::byte{1} << (spoilt.where / 4096 % 8);
+  const SwapLocation location = state_->table().Load(spoilt.id).location;
+  const uint64_t at = spoilt.where % location.length_bytes();
+  std::byte* const byte = location.tier() == TierKind::kPool
+                              ? pool_.data() + location.pool_handle().value * kPoolGrainBytes +
+                                    SpanAllocator::kOwnerBytes + at
+                              : disk_->data().data() +
+                                    PagesToBytes(location.disk_location().block) +
+                                    location.disk_location().offset_bytes + at;
+  *byte ^= std::byte{1} << (spoilt.where / 4096 % 8);
 }
 
 void Engine::Heal() {
+  disk_->FailNextReads(0);
+  disk_->FailNextWrites(0);
+  DiskAnswersAll();
   for (const auto& [page, spoilt] : spoilt_) {
     // Else it was discarded meanwhile, or read all the same: not every bit matters to LZ4.
     if (IsSpoilt(page)) FlipBit(spoilt);
   }
   spoilt_.clear();
+  reads_failed_ = false;
   Serve(kLongNs);
+  while (disk_->pending() > 0) {
+    DiskAnswersAll();
+    Serve(kLongNs);
+  }
   for (const auto& [page, thread] : waiting_) {
     if (memory_.Blocked(thread)) return Fail(absl::StrFormat("page %d does not heal", page));
   }
@@ -250,25 +356,39 @@ void Engine::Finish() {
   while (!guarded_.empty()) GiveBack();
   while (!stored_.empty()) Drop();
   for (uint32_t page = 0; page < kPages && !wrong_; ++page) Read(page);
+  DiskAnswersAll();
+  if (!reading_.empty()) return Fail("the disk has answered, and a guest still waits");
   if (wrong_) return;
-  state_.ReapRetired();
-  while (state_.Compact()) {
+  ExpectNothingLeft();
+}
+
+void Engine::ExpectNothingLeft() {
+  state_->ReapRetired();
+  while (state_->Compact()) {
   }
   const std::vector<std::string> violations = memory_.Violations();
   if (!violations.empty()) return Fail(violations.front());
-  if (state_.stats().swapped_pages != 0 || state_.stats().same_filled_pages != 0 ||
-      state_.stats().lost_pages != 0) {
+  if (state_->stats().swapped_pages != 0 || state_->stats().same_filled_pages != 0 ||
+      state_->stats().lost_pages != 0) {
     return Fail("all pages are back, and some are still counted as swapped");
   }
-  if (state_.pool().stats().objects != 0 || state_.pool().stats().object_bytes != 0) {
+  if (state_->pool().stats().objects != 0 || state_->pool().stats().object_bytes != 0) {
     return Fail("all pages are back, and the pool still holds objects");
   }
-  if (pool_.allocated_bytes() != state_.pool().stats().used_bytes) {
+  const bool disk_is_empty =
+      state_->disk() == nullptr || state_->disk()->blocks().used_blocks() == 0;
+  if (state_->stats().disk_pages != 0 || !disk_is_empty) {
+    return Fail("all pages are back, and blocks of the disk are still in use");
+  }
+  if (state_->writeback_order().objects() != 0) {
+    return Fail("all pages are back, and some are still to be written");
+  }
+  if (pool_.allocated_bytes() != state_->pool().stats().used_bytes) {
     return Fail("the pool does not know how much memory it has");
   }
   if (pool_.allocated_bytes() > kSpareBytes) return Fail("the empty pool keeps its memory");
   for (uint32_t id = 1; id <= kRecords; ++id) {
-    if (state_.table().Load({id}).location.tier() == TierKind::kFree) continue;
+    if (state_->table().Load({id}).location.tier() == TierKind::kFree) continue;
     return Fail(absl::StrFormat("all pages are back, and record %d is in use", id));
   }
 }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <span>
@@ -16,6 +17,8 @@
 #include "hostd/swap/residency.h"
 #include "hostd/swap/store_pages.h"
 #include "hostd/swap/swap_state.h"
+#include "hostd/swap/writeback.h"
+#include "tests/fakes/fake_disk.h"
 #include "tests/fakes/fake_guest_memory.h"
 #include "tests/fakes/page_content.h"
 #include "tests/hostd/tiers/pool/fake_pool_memory.h"
@@ -29,13 +32,17 @@ class Engine {
  public:
   static constexpr uint32_t kPages = 96;
 
-  Engine();
+  explicit Engine(bool with_disk);
+  ~Engine();
 
   // What went wrong first; none if nothing did. Ends with everything brought back, and then
   // nothing may be left.
   std::optional<std::string> Run(std::span<const Operation> operations);
+  // The same, but that the VM goes in the middle of it all. Nothing of it may be left on the disk.
+  std::optional<std::string> RunAndGo(std::span<const Operation> operations);
 
-  SwapState& state() { return state_; }
+  SwapState& state() { return *state_; }
+  const FakeDisk& disk() const { return *disk_; }
   // Times a guest had to wait for a page that was spoilt.
   uint64_t times_held() const { return times_held_; }
 
@@ -50,7 +57,12 @@ class Engine {
   void Discard(uint32_t first, uint32_t count);
   void Spoil(uint32_t page, uint32_t where);
   void Heal();
+  void WriteBack(uint64_t bytes);
+  void DiskAnswers(size_t count);
+  void DiskAnswersAll();
+  void LookAtReads();
   void Finish();
+  void ExpectNothingLeft();
 
   // Serves the guest as long as there is something to do within `patience_ns`.
   void Serve(int64_t patience_ns);
@@ -66,10 +78,13 @@ class Engine {
   std::vector<std::byte> words_;
   std::vector<std::byte> records_;
   FakePoolMemory pool_;
-  SwapState state_;
+  FakeDisk* disk_;  // of tier_
+  DiskTier tier_;
+  std::optional<SwapState> state_;
   Residency residency_;
-  StorePages store_pages_;
-  FaultServer server_;
+  std::optional<Writeback> writeback_;
+  std::optional<StorePages> store_pages_;
+  std::optional<FaultServer> server_;
   int64_t now_ns_ = 1;
 
   std::deque<std::vector<ClaimedPage>> guarded_;
@@ -86,6 +101,9 @@ class Engine {
   std::map<uint32_t, Spoilt> spoilt_;
   // Reads of pages that could not be produced.
   std::map<uint32_t, FakeGuestMemory::ThreadId> waiting_;
+  // Reads that wait for the disk.
+  std::map<uint32_t, FakeGuestMemory::ThreadId> reading_;
+  bool reads_failed_ = false;  // some, since Heal
   uint64_t times_held_ = 0;
   std::optional<std::string> wrong_;
 };

@@ -30,13 +30,15 @@ uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
   return value != nullptr ? std::strtoull(value, nullptr, 10) : otherwise;
 }
 
+bool HasDisk(uint64_t seed) { return seed % 2 == 1; }
+
 // What goes wrong with them, in a process of its own: a broken engine may end that.
-std::optional<std::string> WhatFails(const std::vector<Operation>& operations) {
+std::optional<std::string> WhatFails(uint64_t seed, const std::vector<Operation>& operations) {
   std::array<int, 2> ends;
   if (pipe(ends.data()) != 0) return "pipe() fails";
   const pid_t child = fork();
   if (child == 0) {
-    const std::string wrong = Engine().Run(operations).value_or("");
+    const std::string wrong = Engine(HasDisk(seed)).Run(operations).value_or("");
     _exit(write(ends[1], wrong.data(), wrong.size()) < 0 || !wrong.empty() ? 1 : 0);
   }
   close(ends[1]);
@@ -55,7 +57,7 @@ std::optional<uint64_t> FirstFailure(uint64_t first, uint64_t count) {
   const pid_t child = fork();
   if (child == 0) {
     for (uint64_t seed = first; seed < first + count; ++seed) {
-      if (Engine().Run(RandomOperations(seed, kOperations, Engine::kPages))) _exit(1);
+      if (Engine(HasDisk(seed)).Run(RandomOperations(seed, kOperations, Engine::kPages))) _exit(1);
     }
     _exit(0);
   }
@@ -63,7 +65,7 @@ std::optional<uint64_t> FirstFailure(uint64_t first, uint64_t count) {
   waitpid(child, &status, 0);
   if (status == 0) return std::nullopt;
   for (uint64_t seed = first; seed < first + count; ++seed) {
-    if (WhatFails(RandomOperations(seed, kOperations, Engine::kPages))) return seed;
+    if (WhatFails(seed, RandomOperations(seed, kOperations, Engine::kPages))) return seed;
   }
   return first;
 }
@@ -80,14 +82,23 @@ TEST(EngineModel, GuestReadsWhatItWroteWhateverHappensToItsPages) {
         FirstFailure(seed, std::min(kTogether, first + seeds - seed));
     if (!failed) continue;
     const auto operations = RandomOperations(*failed, kOperations, Engine::kPages);
-    const auto shortest = Shrink(operations, [](const std::vector<Operation>& tried) {
-      return WhatFails(tried).has_value();
+    const auto shortest = Shrink(operations, [failed](const std::vector<Operation>& tried) {
+      return WhatFails(*failed, tried).has_value();
     });
-    ADD_FAILURE() << "seed " << *failed << ": " << WhatFails(operations).value_or("(not again)")
-                  << "\nThe shortest that fails: " << WhatFails(shortest).value_or("(not again)")
-                  << "\n"
+    ADD_FAILURE() << "seed " << *failed << ": "
+                  << WhatFails(*failed, operations).value_or("(not again)")
+                  << "\nThe shortest that fails: "
+                  << WhatFails(*failed, shortest).value_or("(not again)") << "\n"
                   << Describe(shortest);
     return;
+  }
+}
+
+TEST(EngineModel, VmThatGoesAtAnyMomentLeavesNothingOnTheDisk) {
+  for (uint64_t seed = 1; seed <= 200; ++seed) {
+    const auto operations = RandomOperations(seed, kOperations, Engine::kPages);
+    const std::span some = std::span(operations).first(seed * kOperations / 200);
+    ASSERT_EQ(Engine(true).RunAndGo(some), std::nullopt) << "seed " << seed;
   }
 }
 
@@ -98,8 +109,11 @@ TEST(EngineModel, RandomLivesReachEveryPartOfTheEngine) {
   uint64_t moved = 0;
   uint64_t incompressible = 0;
   uint64_t held = 0;
+  uint64_t disk_reads = 0;
+  uint64_t disk_writes = 0;
+  uint64_t read_ahead = 0;
   for (uint64_t seed = 1; seed <= 100; ++seed) {
-    Engine engine;
+    Engine engine(HasDisk(seed));
     ASSERT_EQ(engine.Run(RandomOperations(seed, kOperations, Engine::kPages)), std::nullopt);
     swapped_in += engine.state().stats().swapped_in;
     given_back += engine.state().stats().given_back;
@@ -107,6 +121,9 @@ TEST(EngineModel, RandomLivesReachEveryPartOfTheEngine) {
     moved += engine.state().pool().stats().moved_bytes;
     incompressible += engine.state().incompressible().pages();
     held += engine.times_held();
+    disk_reads += engine.disk().reads();
+    disk_writes += engine.disk().writes();
+    read_ahead += engine.state().stats().read_ahead;
   }
   EXPECT_GT(swapped_in, 1000u);
   EXPECT_GT(given_back, 1000u);
@@ -114,6 +131,9 @@ TEST(EngineModel, RandomLivesReachEveryPartOfTheEngine) {
   EXPECT_GT(moved, 10'000u);
   EXPECT_GT(incompressible, 100u);
   EXPECT_GT(held, 10u);
+  EXPECT_GT(disk_reads, 500u);
+  EXPECT_GT(disk_writes, 200u);
+  EXPECT_GT(read_ahead, 50u);
 }
 
 TEST(Shrink, LeavesOutWhatIsNotNeeded) {

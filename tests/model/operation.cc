@@ -31,6 +31,10 @@ constexpr std::array<Frequency, Operation::kKinds> kFrequencies = {{
     {kFillHost, "kFillHost", 2, 2},
     {kSpoil, "kSpoil", 8, UINT32_MAX},
     {kHeal, "kHeal", 2, 1},
+    {kWriteBack, "kWriteBack", 3, 64},
+    {kDiskAnswers, "kDiskAnswers", 12, 8},
+    {kFailReads, "kFailReads", 2, 3},
+    {kFailWrites, "kFailWrites", 1, 3},
 }};
 
 const Frequency& Draw(std::mt19937_64* random) {

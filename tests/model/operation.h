@@ -24,8 +24,12 @@ struct Operation {
     kFillHost,     // the host has no memory for the pool, if `value` is odd
     kSpoil,        // a bit of what is stored of the page turns over
     kHeal,         // all of those turn back
+    kWriteBack,    // reclaim writes back, `value` KiB of the pool at the most
+    kDiskAnswers,  // `value` reads and writes of those that wait for the disk, and one
+    kFailReads,    // the next `value` reads of the disk fail
+    kFailWrites,   // the next `value` writes
   };
-  static constexpr int kKinds = 13;
+  static constexpr int kKinds = 17;
 
   Kind kind;
   uint32_t page;

@@ -25,7 +25,12 @@ DiskShare::DiskShare(DiskTier* tier, std::unique_ptr<DiskQueue> writes)
     : tier_(tier), blocks_(&tier->space()), writes_(std::move(writes)), slots_(kMaxWrites) {}
 
 DiskShare::~DiskShare() {
-  if (in_flight_ > 0) tier_->Adopt(std::move(writes_), blocks_.ReleaseAll());
+  const std::vector<uint32_t> segments = blocks_.ReleaseAll();
+  if (in_flight_ > 0) {
+    tier_->Adopt(std::move(writes_), segments);
+  } else {
+    tier_->space().GiveBack(segments);
+  }
 }
 
 std::optional<DiskShare::Write> DiskShare::Begin(uint32_t blocks) {
