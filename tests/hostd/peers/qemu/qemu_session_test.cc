@@ -217,7 +217,7 @@ TEST_F(QemuSessionTest, StateOfAKilledDaemonIsRefusedHonestly) {
   absl::Status error;
   ASSERT_EQ(session_->Receive(&error), OsResult::kDone);
   WakeEvent wake;
-  const absl::Status status = session_->Attach(&wake, nullptr, nullptr);
+  const absl::Status status = session_->Attach(&wake, nullptr, {});
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(session_->vm(), nullptr);
 }
@@ -227,7 +227,7 @@ TEST_F(QemuSessionTest, FirstDescriptorMustBeAUserfaultfd) {
   absl::Status error;
   ASSERT_EQ(session_->Receive(&error), OsResult::kDone);
   WakeEvent wake;
-  const absl::Status status = session_->Attach(&wake, nullptr, nullptr);
+  const absl::Status status = session_->Attach(&wake, nullptr, {});
   EXPECT_NE(status.message().find("userfaultfd"), std::string::npos) << status;
   EXPECT_EQ(session_->vm(), nullptr);
 }
