@@ -26,7 +26,7 @@ SwapState::SwapState(const Memory& memory, uint64_t pages, uint32_t records,
 
 void SwapState::ReapRetired() {
   table_.Reap([this](SwapId id, SwapLocation location) {
-    if (being_copied_.count(id.value) != 0) return false;
+    if (IsBeingCopied(id)) return false;
     writeback_order_.Remove(id);
     if (location.tier() == TierKind::kPool) FreeInPool(location);
     if (location.tier() == TierKind::kDisk) {
@@ -55,18 +55,22 @@ bool SwapState::Compact() {
 // What is stored of a page and not dropped yet is not moved: its word does not say its id.
 bool SwapState::Relocate(PageIndex page, PoolHandle from, PoolHandle to) {
   const SwapId id = words_.Load(page).swap_id();
-  if (!id || id == kZeroPageId || being_copied_.count(id.value) != 0) return false;
+  if (!id || id == kZeroPageId || IsBeingCopied(id)) return false;
   const SwapLocation location = table_.Load(id).location;
   if (location.tier() != TierKind::kPool || location.pool_handle() != from) return false;
   return table_.TryRelocate(id, location,
                             SwapLocation::InPool(location.codec(), location.length_bytes(), to));
 }
 
-void SwapState::LeftPool(SwapId id, SwapLocation from, SwapLocation to) {
+void SwapState::MovedToDisk(SwapId id, SwapLocation from, SwapLocation to) {
   // Only this thread moves what a record names or frees it, and not while it is copied.
   EBB_CHECK(table_.TryRelocate(id, from, to), "an object was moved while it was being copied");
-  left_since_.push_back(from);
-  Count(stats_.disk_pages);
+  if (from.tier() == TierKind::kDisk) {
+    disk_->Free(from.disk_location(), from.length_bytes());
+  } else {
+    left_since_.push_back(from);
+    Count(stats_.disk_pages);
+  }
 }
 
 }  // namespace ebb

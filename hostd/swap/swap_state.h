@@ -60,9 +60,10 @@ class SwapState {
   // anything else.
   void BeginCopy(SwapId id) { being_copied_.insert(id.value); }
   void EndCopy(SwapId id) { being_copied_.erase(id.value); }
-  // The content of `id`, which lay at `from` in the pool, lies at `to` now: frees where it was once
-  // nobody reads there.
-  void LeftPool(SwapId id, SwapLocation from, SwapLocation to);
+  bool IsBeingCopied(SwapId id) const { return being_copied_.count(id.value) != 0; }
+  // What was copied from `from` lies on the disk at `to` now: frees where it was. In the pool that
+  // waits until nobody reads there; who reads the disk looks at the record again.
+  void MovedToDisk(SwapId id, SwapLocation from, SwapLocation to);
 
  private:
   bool Relocate(PageIndex page, PoolHandle from, PoolHandle to);

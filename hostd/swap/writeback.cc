@@ -14,38 +14,47 @@
 namespace ebb {
 
 Writeback::Writeback(SwapState* state)
-    : state_(state), disk_(state->disk()), loads_(DiskShare::kMaxWrites) {}
+    : state_(state), disk_(state->disk()), loads_(DiskShare::kMaxWrites) {
+  if (disk_ != nullptr) cleaner_.emplace(state);
+}
 
 bool Writeback::Run(uint64_t wanted_bytes, int64_t now_ns) {
   if (disk_ == nullptr) return false;
   disk_->tier().ReapAdopted();
   now_ns_ = now_ns;
-  while (const auto ended = disk_->NextEnded(now_ns)) End(ended->write, ended->ok);
-  FlushRaw();
-  if (disk_->tier().MayWrite(now_ns)) {
-    while (bytes_on_the_way_ < wanted_bytes && StartBatch()) {
+  while (const auto ended = disk_->NextEnded(now_ns)) {
+    if (ended->is_read) {
+      cleaner_->EndRead(ended->io, ended->ok);
+    } else {
+      End(ended->io, ended->ok);
     }
   }
-  return disk_->writes_in_flight() > 0;
+  FlushRaw();
+  if (disk_->tier().MayWrite(now_ns)) {
+    StartBatch(TakeFromCleaner());
+    while (bytes_on_the_way_ < wanted_bytes && StartBatch(Collect())) {
+    }
+    cleaner_->Run(now_ns);
+  }
+  return disk_->in_flight() > 0;
 }
 
 // ---- From the pool
 // --------------------------------------------------------------------------------
 
 // False when there is nothing to be written, or nothing more can be now.
-bool Writeback::StartBatch() {
-  std::vector<Moving> moving = Collect();
+bool Writeback::StartBatch(std::vector<Moving> moving) {
   if (moving.empty()) return false;
   Pack(&moving);
   // From the last block on, so that those that find no room can stay as they are.
   bool taken = true;
   while (taken && !moving.empty()) {
-    const std::optional<DiskShare::Write> write = disk_->Begin(moving.back().block + 1);
+    const std::optional<DiskShare::Io> write = disk_->Begin(moving.back().block + 1);
     if (!write) break;
     Fill(*write, &moving);
     taken = Start(*write);
   }
-  for (const Moving& each : moving) KeepInPool(each);
+  for (const Moving& each : moving) Keep(each);
   return taken && moving.empty();
 }
 
@@ -64,7 +73,7 @@ std::vector<Writeback::Moving> Writeback::Collect() {
     const PageWord word = page ? state_->words().Load(*page) : PageWord();
     if (word.state() == PageState::kSwapped && word.swap_id() == oldest->id) {
       EBB_TEST_POINT("writeback.chosen", oldest->id.value);
-      chosen.push_back({*page, oldest->id, oldest->generation, location, 0, {}});
+      chosen.push_back({*page, oldest->id, oldest->generation, location, {}, 0, {}});
     } else {
       not_yet.push_back(*oldest);
     }
@@ -73,6 +82,14 @@ std::vector<Writeback::Moving> Writeback::Collect() {
     state_->writeback_order().PutBack(each.id, each.generation);
   }
   return chosen;
+}
+
+std::vector<Writeback::Moving> Writeback::TakeFromCleaner() {
+  std::vector<Moving> moving;
+  for (Cleaner::Object& object : cleaner_->Take(now_ns_)) {
+    moving.push_back({object.page, object.id, 0, object.from, std::move(object.bytes), 0, {}});
+  }
+  return moving;
 }
 
 // Says of each its block, and puts them in that order. Neighbours come near each other: where they
@@ -90,26 +107,36 @@ void Writeback::Pack(std::vector<Moving>* moving) {
 }
 
 // Takes the last blocks of `moving` with it.
-void Writeback::Fill(const DiskShare::Write& write, std::vector<Moving>* moving) {
+void Writeback::Fill(const DiskShare::Io& write, std::vector<Moving>* moving) {
   std::vector<Moving>& load = loads_[write.slot].moving;
   const uint32_t first = moving->back().block + 1 - write.blocks;
   for (uint32_t block = write.blocks; block-- > 0;) {
     BlockWriter writer(disk_->Block(write, block));
     for (; !moving->empty() && moving->back().block == first + block; moving->pop_back()) {
-      Moving each = moving->back();
-      const SwapLocation from = each.from;
-      const auto offset = writer.Add(
-          {each.page, each.id}, state_->pool().Object(from.pool_handle(), from.length_bytes()));
+      Moving each = std::move(moving->back());
+      const auto offset = writer.Add({each.page, each.id}, BytesOf(each));
       EBB_CHECK(offset.has_value(), "more objects packed into a block than it holds");
       each.to = {0, write.first_block + block, *offset};
       state_->BeginCopy(each.id);
-      bytes_on_the_way_ += from.length_bytes();
-      load.push_back(each);
+      bytes_on_the_way_ += FromPool(each);
+      load.push_back(std::move(each));
     }
   }
 }
 
-void Writeback::KeepInPool(const Moving& moving) {
+std::span<const std::byte> Writeback::BytesOf(const Moving& moving) const {
+  if (moving.from.tier() == TierKind::kDisk) return moving.bytes;
+  return state_->pool().Object(moving.from.pool_handle(), moving.from.length_bytes());
+}
+
+uint64_t Writeback::FromPool(const Moving& moving) {
+  return moving.from.tier() == TierKind::kPool ? moving.from.length_bytes() : 0;
+}
+
+// It stays where it is.
+void Writeback::Keep(const Moving& moving) {
+  state_->EndCopy(moving.id);
+  if (moving.from.tier() == TierKind::kDisk) return;
   state_->writeback_order().PutBack(moving.id, moving.generation);
 }
 
@@ -134,7 +161,7 @@ Writeback::RawResult Writeback::WriteRaw(const ClaimedPage& page, const std::byt
 
 void Writeback::FlushRaw() {
   if (!open_raw_) return;
-  DiskShare::Write write = *std::exchange(open_raw_, std::nullopt);
+  DiskShare::Io write = *std::exchange(open_raw_, std::nullopt);
   const auto filled = static_cast<uint32_t>(loads_[write.slot].raw.size());
   disk_->Shorten(&write, filled);
   if (filled > 0) {
@@ -184,13 +211,13 @@ bool Writeback::EndRaw(const RawPage& raw, bool ok) {
 // ---------------------------------------------------------------------------------------
 
 // False when the kernel does not take it: then it has failed.
-bool Writeback::Start(const DiskShare::Write& write) {
+bool Writeback::Start(const DiskShare::Io& write) {
   if (disk_->Start(write, now_ns_)) return true;
   End(write, false);
   return false;
 }
 
-void Writeback::End(const DiskShare::Write& write, bool ok) {
+void Writeback::End(const DiskShare::Io& write, bool ok) {
   EBB_TEST_POINT("writeback.ended", ok ? 1 : 0);
   const Load load = std::exchange(loads_[write.slot], {});
   std::vector<uint32_t> live_bytes(write.blocks);
@@ -206,15 +233,15 @@ void Writeback::End(const DiskShare::Write& write, bool ok) {
   // Before anything there can be freed.
   for (uint32_t i = 0; i < write.blocks; ++i) disk_->Settle(write.first_block + i, live_bytes[i]);
   for (const Moving& each : load.moving) {
-    bytes_on_the_way_ -= each.from.length_bytes();
-    state_->EndCopy(each.id);
-    if (ok) {
-      const SwapLocation from = each.from;
-      state_->LeftPool(each.id, from,
-                       SwapLocation::OnDisk(from.codec(), from.length_bytes(), each.to));
-    } else {
-      KeepInPool(each);
+    bytes_on_the_way_ -= FromPool(each);
+    if (!ok) {
+      Keep(each);
+      continue;
     }
+    state_->EndCopy(each.id);
+    const SwapLocation from = each.from;
+    state_->MovedToDisk(each.id, from,
+                        SwapLocation::OnDisk(from.codec(), from.length_bytes(), each.to));
   }
 }
 

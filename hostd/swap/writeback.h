@@ -5,19 +5,21 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "hostd/swap/claimed_page.h"
+#include "hostd/swap/cleaner.h"
 #include "hostd/swap/drop.h"
 #include "hostd/swap/swap_state.h"
 #include "hostd/tiers/disk/disk_share.h"
 
 namespace ebb {
 
-// Moves what is oldest from a VM's pool to its part of the disk, and writes pages there that do not
-// compress. A move is a copy of the compressed bytes and one compare-and-swap in the record, once
-// they are on the disk: page words do not change, and a write that fails leaves all as it was.
-// Reclaim thread only; never waits.
+// Moves what is oldest from a VM's pool to its part of the disk, writes pages there that do not
+// compress, and moves what is left in sparse blocks together. A move is a copy of the compressed
+// bytes and one compare-and-swap in the record, once they are on the disk: page words do not
+// change, and a write that fails leaves all as it was. Reclaim thread only; never waits.
 class Writeback {
  public:
   // Objects that are packed into blocks together.
@@ -44,13 +46,14 @@ class Writeback {
   void GiveUp(std::vector<ClaimedPage>* give_back);
 
  private:
-  // An object on its way from the pool to the disk.
+  // An object on its way to the disk.
   struct Moving {
     PageIndex page;
     SwapId id;
     uint8_t generation = 0;
     SwapLocation from;
-    uint32_t block = 0;  // of its batch, until `to` is known
+    std::vector<std::byte> bytes;  // of one that comes from the disk
+    uint32_t block = 0;            // of its batch, until `to` is known
     DiskLocation to;
   };
   struct RawPage {
@@ -66,14 +69,17 @@ class Writeback {
   };
 
   std::vector<Moving> Collect();
-  bool StartBatch();
+  std::vector<Moving> TakeFromCleaner();
+  bool StartBatch(std::vector<Moving> moving);
   void Pack(std::vector<Moving>* moving);
-  void Fill(const DiskShare::Write& write, std::vector<Moving>* moving);
-  void KeepInPool(const Moving& moving);
+  void Fill(const DiskShare::Io& write, std::vector<Moving>* moving);
+  std::span<const std::byte> BytesOf(const Moving& moving) const;
+  static uint64_t FromPool(const Moving& moving);
+  void Keep(const Moving& moving);
 
   void FlushRaw();
-  bool Start(const DiskShare::Write& write);
-  void End(const DiskShare::Write& write, bool ok);
+  bool Start(const DiskShare::Io& write);
+  void End(const DiskShare::Io& write, bool ok);
   bool EndRaw(const RawPage& raw, bool ok);
   bool IsTakenBack(const ClaimedPage& claim) const {
     return state_->words().Load(claim.page) != claim.word;
@@ -82,8 +88,9 @@ class Writeback {
   SwapState* const state_;
   DiskShare* const disk_;
   std::vector<Load> loads_;  // by slot
-  std::optional<DiskShare::Write> open_raw_;
-  int64_t now_ns_ = 0;             // of the last Run
+  std::optional<DiskShare::Io> open_raw_;
+  int64_t now_ns_ = 0;  // of the last Run
+  std::optional<Cleaner> cleaner_;
   uint64_t bytes_on_the_way_ = 0;  // of the pool
   std::vector<StoredPage> raw_stored_;
   std::vector<ClaimedPage> raw_refused_;

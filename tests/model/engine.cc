@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "absl/strings/str_format.h"
 #include "hostd/swap/reclaim_alarm.h"
@@ -47,15 +48,16 @@ Engine::Engine(bool with_disk)
     : words_(PageWords::BytesFor(kPages)),
       records_(SwapDescTable::BytesFor(kRecords)),
       pool_(kPoolBytes),
-      disk_(new FakeDisk(kDiskBytes)),
-      tier_("a disk", std::unique_ptr<Disk>(disk_)),
       allowed_(kPages, {PageContent{}}) {
+  auto disk = std::make_unique<FakeDisk>(kDiskBytes);
+  disk_ = disk.get();
+  tier_.emplace("a disk", std::move(disk));
   state_.emplace(SwapState::Memory{words_.data(), records_.data(), &pool_}, kPages, kRecords,
-                 with_disk ? *DiskShare::Create(&tier_) : nullptr);
+                 with_disk ? *DiskShare::Create(&*tier_) : nullptr);
   writeback_.emplace(&*state_);
   store_pages_.emplace(&memory_, &*state_, &*writeback_);
   server_.emplace(FaultServer::Parts{&memory_, &*state_, &residency_, Alarm()},
-                  with_disk ? *tier_.OpenQueue(DiskReads::kMaxReads, kDiskBlockBytes) : nullptr);
+                  with_disk ? *tier_->OpenQueue(DiskReads::kMaxReads, kDiskBlockBytes) : nullptr);
   memory_.Register({{0}, kPages});
   memory_.WatchWords(&state_->words());
 }
@@ -82,8 +84,8 @@ std::optional<std::string> Engine::RunAndGo(std::span<const Operation> operation
   memory_.WatchWords(nullptr);
   state_.reset();
   disk_->Complete();
-  tier_.ReapAdopted();
-  if (tier_.space().free_segments() != tier_.space().segments()) {
+  tier_->ReapAdopted();
+  if (tier_->space().free_segments() != tier_->space().segments()) {
     Fail("the VM has gone, and has segments of the disk");
   }
   return wrong_;

@@ -78,8 +78,8 @@ class Engine {
   std::vector<std::byte> words_;
   std::vector<std::byte> records_;
   FakePoolMemory pool_;
-  FakeDisk* disk_;  // of tier_
-  DiskTier tier_;
+  FakeDisk* disk_ = nullptr;  // of tier_
+  std::optional<DiskTier> tier_;
   std::optional<SwapState> state_;
   Residency residency_;
   std::optional<Writeback> writeback_;

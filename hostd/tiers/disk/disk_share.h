@@ -29,49 +29,63 @@ class DiskShare {
 
   DiskTier& tier() const { return *tier_; }
 
-  // Blocks to be filled and written, at most so many; none while all slots are in use, or when the
-  // disk is full. What has been begun must be started or cancelled.
-  struct Write {
+  // Blocks in a row that are being written or read, and the slot for it.
+  struct Io {
     uint32_t slot = 0;
     uint32_t first_block = 0;
     uint32_t blocks = 0;
   };
-  std::optional<Write> Begin(uint32_t blocks);
-  // What has been begun and shortened to nothing is not to be written.
-  void Cancel(const Write& write) { slots_[write.slot].taken = false; }
-  // What has been begun shall be only its first `blocks`.
-  void Shorten(Write* write, uint32_t blocks);
-  DiskBlock Block(const Write& write, uint32_t index) const;
-  // False when the kernel does not take it: then it has ended, without success.
-  bool Start(const Write& write, int64_t now_ns);
 
-  // The next write that has ended. Each of its blocks is to be settled then; the slot is free.
-  struct EndedWrite {
-    Write write;
+  // Blocks to be filled and written, at most so many; none while all slots are in use, or when the
+  // disk is full. What has been begun must be started or cancelled.
+  std::optional<Io> Begin(uint32_t blocks);
+  // What has been begun and shortened to nothing is not to be written.
+  void Cancel(const Io& write) { slots_[write.slot].taken = false; }
+  // What has been begun shall be only its first `blocks`.
+  void Shorten(Io* write, uint32_t blocks);
+  DiskBlock Block(const Io& write, uint32_t index) const;
+  // False when the kernel does not take it: then it has ended, without success.
+  bool Start(const Io& write, int64_t now_ns);
+
+  // Reads a block; false when that cannot be now.
+  bool StartRead(uint32_t block, int64_t now_ns);
+
+  // The next write or read that has ended. Each block of a write is to be settled then; of a read,
+  // Block() is to be looked at before anything else is begun.
+  struct Ended {
+    Io io;
+    bool is_read = false;
     bool ok = false;
   };
-  std::optional<EndedWrite> NextEnded(int64_t now_ns);
+  std::optional<Ended> NextEnded(int64_t now_ns);
   // See DiskBlocks.
   void Settle(uint32_t block, uint32_t live_bytes) { blocks_.Settle(block, live_bytes); }
   void Free(DiskLocation at, uint32_t object_bytes) { blocks_.Free(at, object_bytes); }
 
-  uint32_t writes_in_flight() const { return in_flight_; }
+  std::optional<uint32_t> NextSparse(uint32_t max_live_bytes) {
+    return blocks_.NextSparse(max_live_bytes);
+  }
+
+  uint32_t in_flight() const { return in_flight_; }
   // The last Begin found no room on the disk.
   bool is_full() const { return is_full_; }
   const DiskBlocks& blocks() const { return blocks_; }
 
  private:
-  DiskShare(DiskTier* tier, std::unique_ptr<DiskQueue> writes);
+  DiskShare(DiskTier* tier, std::unique_ptr<DiskQueue> queue);
 
   struct Slot {
     bool taken = false;
+    bool is_read = false;
     int64_t started_ns = 0;
-    Write write;
+    Io io;
   };
+
+  Slot* FreeSlot();
 
   DiskTier* const tier_;
   DiskBlocks blocks_;
-  std::unique_ptr<DiskQueue> writes_;
+  std::unique_ptr<DiskQueue> queue_;
   std::vector<Slot> slots_;
   uint32_t in_flight_ = 0;
   bool is_full_ = false;

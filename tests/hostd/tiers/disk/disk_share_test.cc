@@ -24,7 +24,7 @@ class DiskShareTest : public testing::Test {
     share_ = *DiskShare::Create(tier_.get());
   }
   // Writes so many blocks of that value, which are not there before the disk has answered.
-  DiskShare::Write StartWrite(DiskShare& share, uint32_t blocks, std::byte value) {
+  DiskShare::Io StartWrite(DiskShare& share, uint32_t blocks, std::byte value) {
     const auto write = share.Begin(blocks);
     EXPECT_TRUE(write);
     for (uint32_t i = 0; i < write->blocks; ++i) {
@@ -42,14 +42,14 @@ class DiskShareTest : public testing::Test {
 };
 
 TEST_F(DiskShareTest, WritesBlocksAndSaysWhenTheyAreThere) {
-  const DiskShare::Write write = StartWrite(*share_, 5, std::byte{7});
+  const DiskShare::Io write = StartWrite(*share_, 5, std::byte{7});
   ASSERT_EQ(write.blocks, 5u);
-  EXPECT_EQ(share_->writes_in_flight(), 1u);
+  EXPECT_EQ(share_->in_flight(), 1u);
   EXPECT_FALSE(share_->NextEnded(kNsPerS));
   disk_->Complete();
   const auto ended = share_->NextEnded(kNsPerS);
   ASSERT_TRUE(ended && ended->ok);
-  EXPECT_EQ(ended->write.first_block, write.first_block);
+  EXPECT_EQ(ended->io.first_block, write.first_block);
   for (uint32_t i = 0; i < 5; ++i) {
     EXPECT_EQ(OnDisk(write.first_block + i), std::byte{7});
     share_->Settle(write.first_block + i, 16);
@@ -80,14 +80,14 @@ TEST_F(DiskShareTest, ShortenedWriteGivesTheRestBack) {
 // Else the write would land in what somebody else has written there since.
 TEST_F(DiskShareTest, SegmentsOfAVmThatGoesAreNobodysUntilTheDiskHasAnswered) {
   ASSERT_NO_FATAL_FAILURE(UseDiskOf(2 * kMiB));
-  const DiskShare::Write late = StartWrite(*share_, 16, std::byte{1});
+  const DiskShare::Io late = StartWrite(*share_, 16, std::byte{1});
   share_.reset();
   const auto other = *DiskShare::Create(tier_.get());
   EXPECT_FALSE(other->Begin(1));
   EXPECT_TRUE(other->is_full());
   disk_->Complete();
   tier_->ReapAdopted();
-  const DiskShare::Write write = StartWrite(*other, 16, std::byte{2});
+  const DiskShare::Io write = StartWrite(*other, 16, std::byte{2});
   EXPECT_EQ(write.first_block, late.first_block);
   disk_->Complete();
   EXPECT_EQ(OnDisk(write.first_block), std::byte{2});
@@ -105,8 +105,8 @@ TEST_F(DiskShareTest, VmThatGoesGivesEverythingBack) {
 
 TEST_F(DiskShareTest, NothingOfTwoVmsLiesInOneSegment) {
   const auto other = *DiskShare::Create(tier_.get());
-  const DiskShare::Write first = StartWrite(*share_, 1, std::byte{1});
-  const DiskShare::Write second = StartWrite(*other, 1, std::byte{2});
+  const DiskShare::Io first = StartWrite(*share_, 1, std::byte{1});
+  const DiskShare::Io second = StartWrite(*other, 1, std::byte{2});
   EXPECT_NE(first.first_block / kSegmentBlocks, second.first_block / kSegmentBlocks);
 }
 
