@@ -30,13 +30,16 @@ class PoolBudget {
 
   // What a VM of that weight whose pool takes `vm_bytes` is to write back now.
   uint64_t Excess(uint64_t vm_bytes, uint64_t weight) const {
-    const uint64_t goal = max_bytes_ - max_bytes_ / kFreeShare;
     const uint64_t used = used_bytes();
+    const uint64_t share = Share(weight);
+    return used > goal() && vm_bytes > share ? std::min(used - goal(), vm_bytes - share) : 0;
+  }
+  // What is meant for a VM of that weight; the others may not need theirs, and it may have more.
+  uint64_t Share(uint64_t weight) const {
     const uint64_t weights = std::max(weights_.load(std::memory_order_relaxed), weight);
-    if (used <= goal || weights == 0) return 0;
-    const auto share = static_cast<uint64_t>(
-        static_cast<double>(goal) * static_cast<double>(weight) / static_cast<double>(weights));
-    return vm_bytes > share ? std::min(used - goal, vm_bytes - share) : 0;
+    if (weights == 0) return goal();
+    return static_cast<uint64_t>(static_cast<double>(goal()) * static_cast<double>(weight) /
+                                 static_cast<double>(weights));
   }
 
   uint64_t max_bytes() const { return max_bytes_; }
@@ -45,6 +48,7 @@ class PoolBudget {
  private:
   // One in so many is kept free.
   static constexpr uint64_t kFreeShare = 16;
+  uint64_t goal() const { return max_bytes_ - max_bytes_ / kFreeShare; }
 
   const uint64_t max_bytes_;
   std::atomic<uint64_t> weights_{0};

@@ -70,6 +70,7 @@ void SwapState::MovedToDisk(SwapId id, SwapLocation from, SwapLocation to) {
   } else {
     left_since_.push_back(from);
     Count(stats_.disk_pages);
+    Count(stats_.written_back);
   }
 }
 

@@ -17,8 +17,9 @@ struct SwapStats {
 
   std::atomic<uint64_t> swapped_out{0};
   std::atomic<uint64_t> swapped_in{0};
-  std::atomic<uint64_t> read_ahead{0};  // of them, came with another page's block
-  std::atomic<uint64_t> given_back{0};  // claimed, then touched or written before the drop
+  std::atomic<uint64_t> read_ahead{0};    // of them, came with another page's block
+  std::atomic<uint64_t> written_back{0};  // to the disk, from the pool or as they were
+  std::atomic<uint64_t> given_back{0};    // claimed, then touched or written before the drop
   std::atomic<uint64_t> discarded{0};
   std::atomic<uint64_t> zero_filled{0};  // holes that became zero pages
 

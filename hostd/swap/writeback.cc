@@ -203,6 +203,7 @@ bool Writeback::EndRaw(const RawPage& raw, bool ok) {
     return false;
   }
   Count(state_->stats().disk_pages);
+  Count(state_->stats().written_back);
   raw_stored_.push_back({raw.claim, *id});
   return true;
 }

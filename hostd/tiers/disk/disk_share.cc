@@ -43,8 +43,9 @@ std::optional<DiskShare::Io> DiskShare::Begin(uint32_t blocks) {
   Slot* const slot = FreeSlot();
   if (slot == nullptr) return std::nullopt;
   const auto run = blocks_.Allocate(std::min(blocks, kMaxWriteBlocks));
-  is_full_ = !run;
+  is_full_.store(!run, std::memory_order_relaxed);
   if (!run) return std::nullopt;
+  NoteUsed();
   slot->taken = true;
   slot->is_read = false;
   slot->io = {static_cast<uint32_t>(slot - slots_.data()), run->first_block, run->count};
@@ -55,6 +56,16 @@ void DiskShare::Shorten(Io* write, uint32_t blocks) {
   for (uint32_t i = blocks; i < write->blocks; ++i) Settle(write->first_block + i, 0);
   write->blocks = blocks;
   slots_[write->slot].io = *write;
+}
+
+void DiskShare::Settle(uint32_t block, uint32_t live_bytes) {
+  blocks_.Settle(block, live_bytes);
+  NoteUsed();
+}
+
+void DiskShare::Free(DiskLocation at, uint32_t object_bytes) {
+  blocks_.Free(at, object_bytes);
+  NoteUsed();
 }
 
 DiskBlock DiskShare::Block(const Io& write, uint32_t index) const {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -16,7 +17,8 @@
 namespace ebb {
 
 // One VM's part of the disk tier: the blocks it has there, and its writes. Segments are its own, so
-// that nothing of two VMs lies in one block, and it goes in O(segments). Reclaim thread only.
+// that nothing of two VMs lies in one block, and it goes in O(segments). Reclaim thread only, but
+// for what says otherwise.
 class DiskShare {
  public:
   // Blocks that one write covers at most.
@@ -59,20 +61,23 @@ class DiskShare {
   };
   std::optional<Ended> NextEnded(int64_t now_ns);
   // See DiskBlocks.
-  void Settle(uint32_t block, uint32_t live_bytes) { blocks_.Settle(block, live_bytes); }
-  void Free(DiskLocation at, uint32_t object_bytes) { blocks_.Free(at, object_bytes); }
+  void Settle(uint32_t block, uint32_t live_bytes);
+  void Free(DiskLocation at, uint32_t object_bytes);
 
   std::optional<uint32_t> NextSparse(uint32_t max_live_bytes) {
     return blocks_.NextSparse(max_live_bytes);
   }
 
   uint32_t in_flight() const { return in_flight_; }
-  // The last Begin found no room on the disk.
-  bool is_full() const { return is_full_; }
+  // The last Begin found no room on the disk. Any thread.
+  bool is_full() const { return is_full_.load(std::memory_order_relaxed); }
+  // Blocks of 4096 bytes that hold something or are being written. Any thread.
+  uint64_t used_blocks() const { return used_blocks_.load(std::memory_order_relaxed); }
   const DiskBlocks& blocks() const { return blocks_; }
 
  private:
   DiskShare(DiskTier* tier, std::unique_ptr<DiskQueue> queue);
+  void NoteUsed() { used_blocks_.store(blocks_.used_blocks(), std::memory_order_relaxed); }
 
   struct Slot {
     bool taken = false;
@@ -88,7 +93,8 @@ class DiskShare {
   std::unique_ptr<DiskQueue> queue_;
   std::vector<Slot> slots_;
   uint32_t in_flight_ = 0;
-  bool is_full_ = false;
+  std::atomic<bool> is_full_{false};
+  std::atomic<uint64_t> used_blocks_{0};
 };
 
 }  // namespace ebb
