@@ -32,22 +32,27 @@ class Cost {
   explicit Cost(const BudgetSignals& vm)
       : used_(static_cast<double>(vm.resident + vm.swapped)),
         bookkeeping_(static_cast<double>(vm.bookkeeping)),
+        most_pool_(static_cast<double>(std::max(vm.pool, vm.most_pool))),
         pool_share_(std::min(
             kMostPoolShare, (static_cast<double>(vm.pool) + kExpectedPoolShare * kExpectedSwapped) /
                                 (static_cast<double>(vm.swapped) + kExpectedSwapped))) {}
 
   double Of(double resident) const {
-    return resident + pool_share_ * std::max(0.0, used_ - resident) + bookkeeping_;
+    const double pool = std::min(most_pool_, pool_share_ * std::max(0.0, used_ - resident));
+    return resident + pool + bookkeeping_;
   }
   // The other way round; may be negative.
   double ResidentFor(double host_bytes) const {
     const double memory = host_bytes - bookkeeping_;
-    return memory >= used_ ? memory : (memory - pool_share_ * used_) / (1 - pool_share_);
+    if (memory >= used_) return memory;
+    // The pool grows as less is resident, up to its most.
+    return std::max((memory - pool_share_ * used_) / (1 - pool_share_), memory - most_pool_);
   }
 
  private:
   const double used_;
   const double bookkeeping_;
+  const double most_pool_;
   const double pool_share_;
 };
 

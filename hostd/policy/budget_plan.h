@@ -18,8 +18,11 @@ struct BudgetSignals {
   uint64_t swapped = 0;         // uncompressed
   uint64_t incompressible = 0;  // of what is resident: it cannot be taken
   uint64_t pool = 0;            // host memory that keeps the swapped pages
-  uint64_t bookkeeping = 0;     // host memory for page words and records
-  bool steerable = true;        // false: what it has stays as it is, whatever is planned
+  // What that can grow to: the rest goes to a disk, which costs the host no memory. UINT64_MAX:
+  // without end.
+  uint64_t most_pool = UINT64_MAX;
+  uint64_t bookkeeping = 0;  // host memory for page words and records
+  bool steerable = true;     // false: what it has stays as it is, whatever is planned
 };
 
 struct BudgetShare {

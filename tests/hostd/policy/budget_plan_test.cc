@@ -185,6 +185,40 @@ TEST(PlanBudget, PoolThatIsSparseForAMomentDoesNotUpsetThePlan) {
   }
 }
 
+// What is swapped out beyond the pool's most goes to the disk.
+TEST(PlanBudget, WhatIsOnTheDiskCostsNothing) {
+  std::vector<BudgetSignals> vms(1, Greedy(4096 * kMiB));
+  vms[0].resident = 1024 * kMiB;
+  vms[0].swapped = 3072 * kMiB;
+  vms[0].pool = vms[0].most_pool = 256 * kMiB;
+  BudgetPlan plan = PlanBudget(1024 * kMiB, vms);
+  EXPECT_EQ(plan.missing_bytes, 0u);
+  ExpectNear(plan.shares[0].resident_bytes, (1024 - 256) * kMiB);
+  // And back, where there is more: the pool stays as it is, since what comes back came from the
+  // disk.
+  plan = PlanBudget(2048 * kMiB, vms);
+  EXPECT_GE(plan.shares[0].resident_bytes, (2048 - 256) * kMiB);
+}
+
+// Before anything is swapped out: with a disk there will be room for all of it.
+TEST(PlanBudget, BudgetIsLargeEnoughWhereADiskTakesTheRest) {
+  std::vector<BudgetSignals> vms(2, Small(4096 * kMiB, 4096 * kMiB));
+  EXPECT_GT(PlanBudget(1024 * kMiB, vms).missing_bytes, 2048 * kMiB);
+  for (BudgetSignals& vm : vms) vm.most_pool = 128 * kMiB;
+  const BudgetPlan plan = PlanBudget(1024 * kMiB, vms);
+  EXPECT_EQ(plan.missing_bytes, 0u);
+  for (const BudgetShare& share : plan.shares) {
+    ExpectNear(share.host_bytes, 512 * kMiB);
+    ExpectNear(share.resident_bytes, (512 - 128) * kMiB);
+  }
+}
+
+TEST(PlanBudget, PoolThatIsLargerThanItsMostCostsWhatItTakes) {
+  std::vector<BudgetSignals> vms(1, Greedy(4096 * kMiB));
+  vms[0].most_pool = 128 * kMiB;  // 1 GiB now, as long as the others need none
+  ExpectNear(PlanBudget(2048 * kMiB, vms).shares[0].resident_bytes, 1024 * kMiB);
+}
+
 TEST(PlanBudget, VmThatCompressesBadlyKeepsAQuarterOfWhatItUses) {
   std::vector<BudgetSignals> vms(2, Greedy(8192 * kMiB));
   vms[0].pool = vms[0].swapped * 3 / 5;
