@@ -71,6 +71,10 @@ const char* EventKindName(EventKind kind) {
       return "budget_short";
     case EventKind::kBudgetHolds:
       return "budget_holds";
+    case EventKind::kTierTrouble:
+      return "tier_trouble";
+    case EventKind::kTierRecovered:
+      return "tier_recovered";
     case EventKind::kStopRequested:
       return "stop_requested";
     case EventKind::kStopRefused:

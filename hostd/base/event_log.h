@@ -34,6 +34,8 @@ enum class EventKind {
   kBudgetChanged,
   kBudgetShort,
   kBudgetHolds,
+  kTierTrouble,
+  kTierRecovered,
   kStopRequested,
   kStopRefused,
 };

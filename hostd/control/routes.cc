@@ -90,6 +90,7 @@ bool IsVmName(std::string_view name) {
 
 enum class Resource {
   kStatus,
+  kTiers,
   kEvents,
   kVms,
   kVm,
@@ -112,6 +113,7 @@ struct Route {
 constexpr std::string_view kName = "{name}";
 constexpr Route kRoutes[] = {
     {"GET", "/v1/status", Resource::kStatus},
+    {"GET", "/v1/tiers", Resource::kTiers},
     {"GET", "/v1/events", Resource::kEvents},
     {"GET", "/v1/vms", Resource::kVms},
     {"GET", "/v1/vms/{name}", Resource::kVm},
@@ -247,6 +249,7 @@ absl::Status Act(Host& host, const Target& target, const ApiRequest& request) {
   const std::string name = target.vm_name.value_or("");
   switch (target.route->resource) {
     case Resource::kStatus:
+    case Resource::kTiers:
     case Resource::kEvents:
     case Resource::kVms:
     case Resource::kVm:
@@ -312,6 +315,11 @@ ApiResponse Show(const Host& host, const Target& target, std::string_view query)
     case Resource::kStatus:
     case Resource::kBudget:
       return Ok(ToJson(host.Status()));
+    case Resource::kTiers: {
+      ordered_json tiers = ordered_json::array();
+      for (const TierStatus& tier : host.Tiers()) tiers.push_back(ToJson(tier));
+      return Ok({{"tiers", std::move(tiers)}});
+    }
     case Resource::kEvents:
       return ShowEvents(host, query);
     case Resource::kVms: {

@@ -35,6 +35,9 @@ nlohmann::ordered_json ToJson(const VmStatus& vm) {
       EBB_FIELD(vm, pool_compressed_bytes),
       EBB_FIELD(vm, pool_used_bytes),
       EBB_FIELD(vm, pool_full),
+      EBB_FIELD(vm, disk_bytes),
+      EBB_FIELD(vm, disk_used_bytes),
+      EBB_FIELD(vm, disk_full),
       EBB_FIELD(vm, same_filled_pages),
       EBB_FIELD(vm, incompressible_pages),
       EBB_FIELD(vm, page_word_bytes),
@@ -43,6 +46,8 @@ nlohmann::ordered_json ToJson(const VmStatus& vm) {
       EBB_FIELD(vm, pages_swapped_in),
       EBB_FIELD(vm, pages_given_back),
       EBB_FIELD(vm, pages_discarded),
+      EBB_FIELD(vm, pages_written_back),
+      EBB_FIELD(vm, pages_read_ahead),
       EBB_FIELD(vm, faults),
       EBB_FIELD(vm, zero_faults),
       EBB_FIELD(vm, write_protect_faults),
@@ -70,6 +75,17 @@ nlohmann::ordered_json ToJson(const HostStatus& host) {
       EBB_FIELD(host, stop_refused),   EBB_FIELD(host, vms),
       EBB_FIELD(host, budget_bytes),   EBB_FIELD(host, budget_missing_bytes),
       EBB_FIELD(host, pool_max_bytes), EBB_FIELD(host, detached_vms),
+  };
+}
+
+nlohmann::ordered_json ToJson(const TierStatus& tier) {
+  return {
+      EBB_FIELD(tier, tier),           EBB_FIELD(tier, path),
+      EBB_FIELD(tier, state),          EBB_FIELD(tier, message),
+      EBB_FIELD(tier, max_bytes),      EBB_FIELD(tier, taken_bytes),
+      EBB_FIELD(tier, used_bytes),     EBB_FIELD(tier, original_bytes),
+      EBB_FIELD(tier, reads),          EBB_FIELD(tier, failed_reads),
+      EBB_FIELD(tier, written_blocks), EBB_FIELD(tier, failed_writes),
   };
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// VmStatus and HostStatus as the control API shows them: one JSON field per struct field, with the
-// same name, in the same order. Events too, but for their time and kind, which are text there.
+// VmStatus, HostStatus and TierStatus as the control API shows them: one JSON field per struct
+// field, with the same name, in the same order. Events too, but for their time and kind, which are
+// text there.
 #pragma once
 
 #include <string>
@@ -12,6 +13,7 @@ namespace ebb {
 
 nlohmann::ordered_json ToJson(const VmStatus& vm);
 nlohmann::ordered_json ToJson(const HostStatus& host);
+nlohmann::ordered_json ToJson(const TierStatus& tier);
 nlohmann::ordered_json ToJson(const EventBatch& batch);
 
 // One line of text. Bytes that are not UTF-8 (a name or a reason may come from elsewhere) become

@@ -53,6 +53,7 @@ bool HasStrangers(const FileUsers& users, const std::vector<std::shared_ptr<Vm>>
 ConditionWatch::ConditionWatch(Registry* registry)
     : registry_(registry),
       hotplug_(registry, HostAvailableBytes),
+      tier_watch_(registry),
       thread_("conditions", ThreadRole::kReclaim, kIntervalNs, [this] { CheckAll(); }) {}
 
 absl::StatusOr<FileUsers> ConditionWatch::LookForUsers(
@@ -75,6 +76,7 @@ absl::StatusOr<FileUsers> ConditionWatch::LookForUsers(
 }
 
 void ConditionWatch::CheckAll() {
+  tier_watch_.Look(MonotonicNs());
   const std::vector<std::shared_ptr<Vm>> vms = registry_->All();
   if (vms.empty()) rounds_unseen_.clear();
   if (vms.empty()) return;

@@ -12,13 +12,14 @@
 #include "hostd/os/process_view.h"
 #include "hostd/vm/hotplug.h"
 #include "hostd/vm/registry.h"
+#include "hostd/vm/tier_watch.h"
 
 namespace ebb {
 
 // Looks every few seconds whether the attached VMs may still be managed, and detaches those that
 // may not (or cannot be looked at any more): everything is brought back. Follows what is plugged
-// into them and unplugged. A thread of its own, because it reads much of /proc: one scan of all
-// processes serves all VMs.
+// into them and unplugged, and how the tiers do. A thread of its own, because it reads much of
+// /proc: one scan of all processes serves all VMs.
 class ConditionWatch {
  public:
   // `registry` must outlive this.
@@ -33,6 +34,7 @@ class ConditionWatch {
 
   Registry* const registry_;
   Hotplug hotplug_;
+  TierWatch tier_watch_;
   std::map<std::string, int> rounds_unseen_;  // of each VM that could not be looked at
   std::set<std::string> unplugging_;          // VMs that were seen to, in the last round
   PeriodicThread thread_;                     // after all that it uses

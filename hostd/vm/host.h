@@ -38,6 +38,9 @@ struct VmStatus {
   uint64_t pool_compressed_bytes = 0;  // what they are compressed
   uint64_t pool_used_bytes = 0;        // memory the pool takes for them
   bool pool_full = false;              // what would be swapped out stays resident
+  uint64_t disk_bytes = 0;             // swapped, and on the disk: uncompressed
+  uint64_t disk_used_bytes = 0;        // of the disk, in blocks of 4096
+  bool disk_full = false;              // the VM found no room there the last time
   uint64_t same_filled_pages = 0;      // swapped pages that need no storage
   uint64_t incompressible_pages = 0;   // resident: they saved too little when last tried
   uint64_t page_word_bytes = 0;
@@ -45,8 +48,10 @@ struct VmStatus {
 
   uint64_t pages_swapped_out = 0;
   uint64_t pages_swapped_in = 0;
-  uint64_t pages_given_back = 0;  // guarded, then touched before they were dropped
-  uint64_t pages_discarded = 0;   // swapped pages the guest gave up (balloon)
+  uint64_t pages_given_back = 0;    // guarded, then touched before they were dropped
+  uint64_t pages_discarded = 0;     // swapped pages the guest gave up (balloon)
+  uint64_t pages_written_back = 0;  // to the disk
+  uint64_t pages_read_ahead = 0;    // of those swapped in: came with another page's block
 
   uint64_t faults = 0;  // userfaultfd messages answered
   uint64_t zero_faults = 0;
@@ -66,6 +71,22 @@ struct VmStatus {
   uint64_t guarded_pages = 0;
   uint64_t ready_pages = 0;  // past their barrier: the ready reserve
   uint64_t reserve_target_pages = 0;
+};
+
+// Where swapped pages can be, and how that does. Counters since ebbd was started.
+struct TierStatus {
+  std::string tier;          // pool, disk
+  std::string path;          // of the disk
+  std::string state;         // ok, full, failing, stalled
+  std::string message;       // what is wrong and what to do, one sentence or two; empty: nothing is
+  uint64_t max_bytes = 0;    // what it may take; 0: no maximum
+  uint64_t taken_bytes = 0;  // of that: what VMs have for themselves
+  uint64_t used_bytes = 0;   // of what is taken: in use
+  uint64_t original_bytes = 0;  // guest memory there, uncompressed
+  uint64_t reads = 0;           // of a block each; of the disk, as the next
+  uint64_t failed_reads = 0;    // tried again up to twice, at once
+  uint64_t written_blocks = 0;  // of 4096 bytes
+  uint64_t failed_writes = 0;   // of up to 16 blocks each; nothing is lost by them
 };
 
 struct HostStatus {
@@ -100,6 +121,8 @@ class Host {
   virtual HostStatus Status() const = 0;
   virtual std::vector<VmStatus> Vms() const = 0;
   virtual absl::StatusOr<VmStatus> Vm(const std::string& name) const = 0;
+  // The pool, and the disk if there is one.
+  virtual std::vector<TierStatus> Tiers() const = 0;
   virtual EventBatch EventsAfter(uint64_t seq) const = 0;
 
   // Keeps the VM's resident memory at or below `limit_bytes` from now on; 0 lifts the limit.

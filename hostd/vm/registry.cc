@@ -14,6 +14,7 @@
 #include "hostd/base/wall_time.h"
 #include "hostd/os/process.h"
 #include "hostd/os/wake_event.h"
+#include "hostd/vm/tier_status.h"
 
 namespace ebb {
 namespace {
@@ -222,6 +223,10 @@ std::vector<VmStatus> Registry::Vms() const {
   in_order.reserve(statuses.size());
   for (auto& [name, status] : statuses) in_order.push_back(std::move(status));
   return in_order;
+}
+
+std::vector<TierStatus> Registry::Tiers() const {
+  return StatusOf(&pool_budget_, disk_.get(), Vms(), MonotonicNs());
 }
 
 void Registry::NoteOrder(EventKind kind, const std::string& name, const std::string& message) {

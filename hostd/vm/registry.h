@@ -56,6 +56,7 @@ class Registry : public Host {
   HostStatus Status() const override;
   std::vector<VmStatus> Vms() const override;
   absl::StatusOr<VmStatus> Vm(const std::string& name) const override;
+  std::vector<TierStatus> Tiers() const override;
   EventBatch EventsAfter(uint64_t seq) const override { return events_.After(seq); }
   absl::Status SetLimit(const std::string& name, uint64_t limit_bytes,
                         const Caller& caller) override;

@@ -59,6 +59,7 @@ Vm::Vm(Parts parts, std::unique_ptr<SharedSwapState> shared_state, DiskQueues re
       pid_(parts.pid),
       pidfd_(std::move(parts.pidfd)),
       ram_(std::move(parts.ram)),
+      tiers_(parts.tiers),
       memory_(std::move(parts.memory)),
       barrier_(std::move(parts.barrier)),
       shared_state_(std::move(shared_state)),
@@ -201,10 +202,17 @@ bool Vm::MayPace() const {
 // then.
 void Vm::ReportPool(int64_t now_ns) {
   if (!reclaim_.PoolIsFull() || now_ns < pool_report_ns_) return;
+  // With a disk that does, it is full for a moment every now and then.
+  if (tiers_.disk != nullptr && !swap_state_->disk()->is_full()) {
+    const DiskTier::Stats disk = tiers_.disk->stats(now_ns);
+    if (!disk.failing && !disk.stalled) return;
+  }
   pool_report_ns_ = now_ns + kPoolReportNs;
   LogWarning(
       "vm %s: the pool is full (see --pool-max), or the host has no memory for it: what would be "
-      "swapped out of the VM stays resident, even above its limit. Raise one of the limits",
+      "swapped out of the VM stays resident, even above its limit. Raise one of the limits, and "
+      "see: "
+      "ebbctl tier",
       name_);
 }
 

@@ -119,6 +119,7 @@ class Vm {
   const int pid_;
   const UniqueFd pidfd_;
   const VmRam ram_;
+  const HostTiers tiers_;
   const std::unique_ptr<GuestMemory> memory_;
   const std::unique_ptr<IoBarrier> barrier_;
   const std::unique_ptr<SharedSwapState> shared_state_;

@@ -28,6 +28,8 @@ void AddCounters(const SwapStats& stats, VmStatus* status) {
   status->pages_swapped_in = stats.swapped_in;
   status->pages_given_back = stats.given_back;
   status->pages_discarded = stats.discarded;
+  status->pages_written_back = stats.written_back;
+  status->pages_read_ahead = stats.read_ahead;
   status->faults = stats.faults;
   status->zero_faults = stats.zero_faults;
   status->write_protect_faults = stats.write_protect_faults;
@@ -55,6 +57,9 @@ BudgetSignals Vm::Signals() const {
   signals.swapped = PagesToBytes(stats.swapped_pages);
   signals.incompressible = PagesToBytes(swap_state_->incompressible().pages());
   signals.pool = swap_state_->pool().stats().used_bytes;
+  if (tiers_.disk != nullptr && tiers_.pool_budget != nullptr) {
+    signals.most_pool = tiers_.pool_budget->Share(memory_->pages());
+  }
   signals.bookkeeping = shared_state_->page_word_bytes() + shared_state_->record_bytes();
   signals.steerable = state() == State::kRunning || state() == State::kDetachFailed;
   return signals;
@@ -98,6 +103,11 @@ VmStatus Vm::Status() const {
   status.pool_compressed_bytes = pool.object_bytes;
   status.pool_used_bytes = pool.used_bytes;
   status.pool_full = reclaim_.PoolIsFull();
+  status.disk_bytes = PagesToBytes(stats.disk_pages);
+  if (const DiskShare* disk = swap_state_->disk(); disk != nullptr) {
+    status.disk_used_bytes = PagesToBytes(disk->used_blocks());
+    status.disk_full = disk->is_full();
+  }
   status.incompressible_pages = swap_state_->incompressible().pages();
   status.page_word_bytes = shared_state_->page_word_bytes();
   status.record_bytes = shared_state_->record_bytes();

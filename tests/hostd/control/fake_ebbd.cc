@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // fake_ebbd FOLDER: control servers on FOLDER/control.sock and FOLDER/status.sock, as ebbd has
-// them, with events of every kind and VMs in every state, none of which exists. Needs no root. For
-// tests in other languages. Says "ready" when it serves, and ends when its stdin does.
+// them, with events of every kind, a disk and VMs in every state, none of which exists. Needs no
+// root. For tests in other languages. Says "ready" when it serves, and ends when its stdin does.
 #include <cstdio>
 #include <string>
 
@@ -12,7 +12,8 @@ namespace ebb {
 namespace {
 
 void AddVms(FakeHost& host) {
-  host.Add(FakeHost::SomeVm("web"));
+  host.Add(FakeHost::SomeVmOnDisk("web"));
+  host.SetDisk(FakeHost::SomeDisk());
 
   VmStatus fresh;
   fresh.name = "fresh";

@@ -61,6 +61,39 @@ class FakeHost : public Host {
     return vm;
   }
 
+  // That VM with a half of what it has swapped out on the disk.
+  static VmStatus SomeVmOnDisk(const std::string& name) {
+    VmStatus vm = SomeVm(name);
+    vm.pool_original_bytes = 330 * kMiB;
+    vm.pool_compressed_bytes = 165 * kMiB;
+    vm.pool_used_bytes = 170 * kMiB;
+    vm.disk_bytes = 350 * kMiB;
+    vm.disk_used_bytes = 180 * kMiB;
+    vm.pages_written_back = 100000;
+    vm.pages_read_ahead = 4000;
+    return vm;
+  }
+  // A disk of 1 GiB that is well.
+  static TierStatus SomeDisk() {
+    TierStatus disk;
+    disk.tier = "disk";
+    disk.path = "/var/lib/ebb/disk";
+    disk.state = "ok";
+    disk.max_bytes = 1024 * kMiB;
+    disk.taken_bytes = 200 * kMiB;
+    disk.used_bytes = 180 * kMiB;
+    disk.original_bytes = 350 * kMiB;
+    disk.reads = 12345;
+    disk.failed_reads = 2;
+    disk.written_blocks = 54321;
+    disk.failed_writes = 3;
+    return disk;
+  }
+
+  void SetDisk(const TierStatus& disk) {
+    MutexLock lock(mutex_);
+    disk_ = {disk};
+  }
   void Add(const VmStatus& vm) {
     MutexLock lock(mutex_);
     vms_[vm.name] = vm;
@@ -141,6 +174,21 @@ class FakeHost : public Host {
     std::vector<VmStatus> result;
     for (const auto& [name, vm] : vms_) result.push_back(vm);
     return result;
+  }
+  std::vector<TierStatus> Tiers() const override {
+    MutexLock lock(mutex_);
+    TierStatus pool;
+    pool.tier = "pool";
+    pool.state = "ok";
+    pool.max_bytes = 512 * kMiB;
+    for (const auto& [name, vm] : vms_) {
+      pool.used_bytes += vm.pool_used_bytes;
+      pool.original_bytes += vm.pool_original_bytes;
+    }
+    pool.taken_bytes = pool.used_bytes;
+    std::vector<TierStatus> tiers = {pool};
+    tiers.insert(tiers.end(), disk_.begin(), disk_.end());
+    return tiers;
   }
   absl::StatusOr<VmStatus> Vm(const std::string& name) const override {
     MutexLock lock(mutex_);
@@ -230,6 +278,7 @@ class FakeHost : public Host {
   int pid_ ABSL_GUARDED_BY(mutex_) = 77;
   double started_s_ ABSL_GUARDED_BY(mutex_) = 1769900000.25;
   std::shared_ptr<EventLog> events_ ABSL_GUARDED_BY(mutex_) = std::make_shared<EventLog>();
+  std::vector<TierStatus> disk_ ABSL_GUARDED_BY(mutex_);
   absl::Status refusal_ ABSL_GUARDED_BY(mutex_);
   std::string stop_refused_ ABSL_GUARDED_BY(mutex_);
 };

@@ -128,7 +128,7 @@ def check_source(tap: Tap, api: Api) -> None:
 
 
 def check_questions(tap: Tap, api: Api) -> None:
-    for path in ("/v1/status", "/v1/events", "/v1/vms", "/v1/vms/{name}"):
+    for path in ("/v1/status", "/v1/tiers", "/v1/events", "/v1/vms", "/v1/vms/{name}"):
         operation = api.document["paths"][path]["get"]
         names = VM_STATES if "{name}" in path else [""]
         for url in (path.replace("{name}", name) for name in names):

@@ -50,6 +50,18 @@ TEST_F(RoutesTest, StatusIsTheHosts) {
   EXPECT_EQ(response.body, Serialize(ToJson(host_.Status())));
 }
 
+TEST_F(RoutesTest, TiersAreListed) {
+  ordered_json json = ordered_json::parse(Ask("GET", "/v1/tiers").body);
+  ASSERT_EQ(json["tiers"].size(), 1u) << json;
+  EXPECT_EQ(json["tiers"][0], ToJson(host_.Tiers()[0]));
+  host_.SetDisk(FakeHost::SomeDisk());
+  json = ordered_json::parse(Ask("GET", "/v1/tiers").body);
+  ASSERT_EQ(json["tiers"].size(), 2u) << json;
+  EXPECT_EQ(json["tiers"][1], ToJson(FakeHost::SomeDisk()));
+  ExpectRefused(Ask("GET", "/v1/tiers", "{}"), 400, "invalid_argument", "GET takes no body");
+  ExpectRefused(Ask("PUT", "/v1/tiers"), 405, "method_not_allowed", "GET");
+}
+
 TEST_F(RoutesTest, VmsAreListed) {
   host_.Add(FakeHost::SomeVm("db"));
   const ApiResponse response = Ask("GET", "/v1/vms");

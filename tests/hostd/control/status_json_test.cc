@@ -61,11 +61,12 @@ TEST(StatusJson, HasEveryFieldOfVmStatusInItsOrder) {
       vm, expected, name, pid, state, held_reason, held_pages, detach_error, ram_bytes, limit_bytes,
       guarantee_bytes, weight, planned_bytes, target_bytes, resident_bytes, swapped_bytes,
       swap_out_target_bytes, swap_in_remaining_bytes, pool_original_bytes, pool_compressed_bytes,
-      pool_used_bytes, pool_full, same_filled_pages, incompressible_pages, page_word_bytes,
-      record_bytes, pages_swapped_out, pages_swapped_in, pages_given_back, pages_discarded, faults,
-      zero_faults, write_protect_faults, fault_p50_us, fault_p99_us, paced_faults, paced_us_total,
-      barrier_mode, barriers, barrier_p50_ms, barrier_p99_ms, barrier_interval_ms, cooling_pages,
-      guarded_pages, ready_pages, reserve_target_pages);
+      pool_used_bytes, pool_full, disk_bytes, disk_used_bytes, disk_full, same_filled_pages,
+      incompressible_pages, page_word_bytes, record_bytes, pages_swapped_out, pages_swapped_in,
+      pages_given_back, pages_discarded, pages_written_back, pages_read_ahead, faults, zero_faults,
+      write_protect_faults, fault_p50_us, fault_p99_us, paced_faults, paced_us_total, barrier_mode,
+      barriers, barrier_p50_ms, barrier_p99_ms, barrier_interval_ms, cooling_pages, guarded_pages,
+      ready_pages, reserve_target_pages);
   EXPECT_EQ(Serialize(ToJson(vm)), expected.dump());
   EXPECT_EQ(vm.resident_bytes, expected["resident_bytes"].get<uint64_t>());
   // And back, through text.
@@ -78,6 +79,13 @@ TEST(StatusJson, HasEveryFieldOfHostStatusInItsOrder) {
                     vms, budget_bytes, budget_missing_bytes, pool_max_bytes, detached_vms);
   EXPECT_EQ(Serialize(ToJson(host)), expected.dump());
   EXPECT_EQ(ordered_json::parse(Serialize(ToJson(host))), expected);
+}
+
+TEST(StatusJson, HasEveryFieldOfTierStatusInItsOrder) {
+  TierStatus status;
+  EBB_BIND_AND_FILL(status, expected, tier, path, state, message, max_bytes, taken_bytes,
+                    used_bytes, original_bytes, reads, failed_reads, written_blocks, failed_writes);
+  EXPECT_EQ(Serialize(ToJson(status)), expected.dump());
 }
 
 TEST(StatusJson, HasEveryFieldOfEvents) {

@@ -15,7 +15,7 @@ namespace ebb {
 struct RunningVm {
   // `populated` pages have content of their own; the rest are holes.
   static RunningVm Start(const std::string& name, uint64_t pages, uint64_t populated,
-                         int pid = getpid()) {
+                         int pid = getpid(), HostTiers tiers = {}) {
     RunningVm running;
     auto memory = std::make_unique<FakeGuestMemory>(pages);
     auto barrier = std::make_unique<InstantBarrier>();
@@ -27,6 +27,7 @@ struct RunningVm {
     Vm::Parts parts;
     parts.name = name;
     parts.pid = pid;
+    parts.tiers = tiers;
     parts.memory = std::move(memory);
     parts.barrier = std::move(barrier);
     auto vm = Vm::Start(std::move(parts));

@@ -2,6 +2,9 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "hostd/tiers/disk/open_tier_disk.h"
+#include "hostd/vm/tier_status.h"
+#include "tests/hostd/os/temporary_folder.h"
 #include "tests/hostd/vm/running_vm.h"
 
 namespace ebb {
@@ -92,6 +95,68 @@ TEST(VmStatus, VmWithALostPageIsHeldAndSaysWhy) {
   const VmStatus status = running.vm->Status();
   EXPECT_EQ(status.state, "held");
   EXPECT_NE(status.held_reason, "");
+}
+
+// A VM whose pool is too small, with a real disk.
+class VmStatusOnDiskTest : public testing::Test {
+ protected:
+  static constexpr uint64_t kSwapped = BytesToPages(kHalf);
+
+  void SetUp() override {
+    auto disk = OpenTierDisk(folder_.File("disk"), 64 * kMiB);
+    ASSERT_TRUE(disk.ok()) << disk.status();
+    tier_ = std::make_unique<DiskTier>(folder_.File("disk"), *std::move(disk));
+    running_ = RunningVm::Start("vm1", kPages, kPages, getpid(), {&pool_, tier_.get()});
+    ASSERT_NE(running_.vm, nullptr);
+  }
+  VmStatus Status() const { return running_.vm->Status(); }
+  // Each page that is swapped out is in one place, at a quiet moment.
+  bool AddsUp(const VmStatus& status) const {
+    return status.disk_bytes > 0 && status.pool_original_bytes + status.disk_bytes +
+                                            PagesToBytes(status.same_filled_pages) ==
+                                        status.swapped_bytes;
+  }
+
+  TemporaryFolder folder_{kFolderOnDisk};
+  PoolBudget pool_{kMiB};
+  std::unique_ptr<DiskTier> tier_;
+  RunningVm running_;  // goes first
+};
+
+TEST_F(VmStatusOnDiskTest, WhatIsOnTheDiskIsNotInThePool) {
+  ASSERT_TRUE(running_.vm->entitlement().SetLimit(kHalf).ok());
+  ASSERT_TRUE(running_.WaitForResident(kSwapped));
+  VmStatus status;
+  EXPECT_TRUE(WaitUntil([&] { return AddsUp(status = Status()); }))
+      << status.pool_original_bytes << " " << status.disk_bytes << " " << status.swapped_bytes;
+  EXPECT_LE(status.pool_used_bytes, kMiB);
+  EXPECT_GT(status.disk_used_bytes, 0u);
+  EXPECT_LT(status.disk_used_bytes, status.disk_bytes) << "it is compressed there, too";
+  EXPECT_GE(PagesToBytes(status.pages_written_back), status.disk_bytes);
+  const TierStatus disk = StatusOf(&pool_, tier_.get(), {status}, MonotonicNs())[1];
+  EXPECT_EQ(disk.state, "ok") << disk.message;
+  EXPECT_GT(disk.written_blocks, 0u);
+  EXPECT_GE(disk.taken_bytes, status.disk_used_bytes);
+}
+
+TEST_F(VmStatusOnDiskTest, PoolGrowsNoFurtherThanItsShareSoThatTheRestCostsNothing) {
+  const BudgetSignals signals = running_.vm->Signals();
+  EXPECT_EQ(signals.most_pool, pool_.Share(kPages));
+  EXPECT_LE(signals.most_pool, kMiB);
+  const RunningVm without = RunningVm::Start("vm2", 16, 16, getpid(), {&pool_, nullptr});
+  EXPECT_EQ(without.vm->Signals().most_pool, UINT64_MAX) << "there the rest stays resident";
+}
+
+TEST_F(VmStatusOnDiskTest, WhatComesBackLeavesNothingThere) {
+  ASSERT_TRUE(running_.vm->SwapOut(kHalf).ok());
+  ASSERT_TRUE(WaitUntil([&] { return Status().disk_bytes > 0; }));
+  ASSERT_TRUE(WaitUntil([&] { return Status().swap_out_target_bytes == 0; }));
+  ASSERT_TRUE(running_.vm->SwapIn().ok());
+  EXPECT_TRUE(WaitUntil([&] {
+    const VmStatus status = Status();
+    return status.swapped_bytes == 0 && status.disk_bytes == 0 && status.disk_used_bytes == 0;
+  }));
+  EXPECT_GT(tier_->stats(MonotonicNs()).reads, 0u);
 }
 
 TEST(VmStatus, DetachingVmSaysSo) {
