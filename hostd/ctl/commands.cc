@@ -14,6 +14,7 @@
 #include "hostd/ctl/metrics.h"
 #include "hostd/ctl/progress.h"
 #include "hostd/ctl/session.h"
+#include "hostd/ctl/tiers.h"
 #include "hostd/ctl/views.h"
 #include "hostd/ctl/vm_name.h"
 #include "hostd/ctl/whole_file.h"
@@ -280,7 +281,9 @@ int RunMetrics(const Invocation& invocation) {
   if (!host) return session.Fail();
   const auto vms = session.Call("GET", "/v1/vms");
   if (!vms) return session.Fail();
-  const std::string text = MetricsText(*host, *vms);
+  const auto tiers = session.Call("GET", "/v1/tiers");
+  if (!tiers) return session.Fail();
+  const std::string text = MetricsText(*host, *vms, *tiers);
   if (!invocation.output) {
     Print(text);
     return kExitDone;
@@ -301,11 +304,22 @@ constexpr Command kCommands[] = {
      "  SWAPPED    guest memory taken by Ebb; back as soon as the guest touches it\n"
      "  POOL       host memory that keeps the swapped pages, compressed\n"
      "  RATIO      how well they compress\n"
+     "  DISK       how much of SWAPPED is on the disk, if any is\n"
      "  SAVED      host memory gained: SWAPPED less POOL and bookkeeping\n"
      "  FAULT p99  all but 1 of 100 swapped pages that were touched came back within this\n",
      &RunList},
     {"show", "VM", 1, 0, "everything about one VM",
      "Shows where the VM's memory is, what that costs, and what Ebb is doing to it.\n", &RunShow},
+    {"tier", "", 0, 0, "where swapped pages are: the pool and the disk, and how they do",
+     "Columns:\n"
+     "  STATE    ok; full: no room; failing: the last write failed; stalled: it does not answer.\n"
+     "           What that means and what to do about it is said below the table\n"
+     "  MAXIMUM  what the tier may take: ebbd --pool-max, the size of ebbd --disk\n"
+     "  TAKEN    what VMs have of it for themselves\n"
+     "  USED     what of that is in use\n"
+     "  HOLDS    guest memory there, uncompressed; PAGES is the same in pages\n"
+     "  READS, WRITES, and how many FAILED: blocks of the disk, since ebbd was started\n",
+     &RunTier},
     {"limit", "VM SIZE|none", 2, 0, "keep a VM's resident memory at or below SIZE",
      "Ebb swaps pages out until the VM fits, and keeps it there. The guest is not told and\n"
      "keeps its RAM; pages come back when it touches them. `none` lifts the limit.\n\n"

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "hostd/base/units.h"
+#include "hostd/ctl/tiers.h"
 
 namespace ebb {
 namespace {
@@ -51,6 +52,11 @@ constexpr VmMetric kVmMetrics[] = {
     {"ebb_vm_discarded_bytes_total", "counter",
      "Guest memory that the guest gave up while it was swapped out.", "pages_discarded",
      Scale::kPagesToBytes},
+    {"ebb_vm_written_back_bytes_total", "counter", "Guest memory that was written to the disk.",
+     "pages_written_back", Scale::kPagesToBytes},
+    {"ebb_vm_read_ahead_bytes_total", "counter",
+     "Of what was brought back: came with another page's block of the disk.", "pages_read_ahead",
+     Scale::kPagesToBytes},
     {"ebb_vm_planned_bytes", "gauge",
      "What the VM is to cost the host, of its budget; 0 without one.", "planned_bytes",
      Scale::kAsIs},
@@ -64,6 +70,8 @@ constexpr VmMetric kVmMetrics[] = {
      Scale::kAsIs},
     {"ebb_vm_pool_used_bytes", "gauge", "Host memory that the pool takes for it.",
      "pool_used_bytes", Scale::kAsIs},
+    {"ebb_vm_disk_used_bytes", "gauge", "What the VM's pages take of the disk.", "disk_used_bytes",
+     Scale::kAsIs},
     {"ebb_vm_incompressible_bytes", "gauge",
      "Stays resident: compression saved less than a quarter when last tried.",
      "incompressible_pages", Scale::kPagesToBytes},
@@ -173,12 +181,6 @@ std::vector<Label> LabelsOf(const Json& vm, const char* name, std::string value)
   return {{"domain", TextField(vm, "name")}, {name, std::move(value)}};
 }
 
-uint64_t SumOf(const Json& vms, const char* field) {
-  uint64_t sum = 0;
-  for (const Json& vm : VmsOf(vms)) sum += NumberField(vm, field);
-  return sum;
-}
-
 void AddHost(const Json& host, const Json& vms, Exposition& out) {
   out.Head("ebb_build_info", "gauge", "The version of ebbd.");
   out.Sample({{"version", TextField(host, "version")}}, 1);
@@ -200,9 +202,6 @@ void AddHost(const Json& host, const Json& vms, Exposition& out) {
   out.Head("ebb_host_budget_missing_bytes", "gauge",
            "By how much the least that the VMs can be brought to exceeds the budget. Must be 0.");
   out.Sample({}, NumberField(host, "budget_missing_bytes"));
-  out.Head("ebb_pool_max_bytes", "gauge",
-           "What the pools of all VMs together may take; absent without a maximum.");
-  if (const uint64_t most = NumberField(host, "pool_max_bytes"); most > 0) out.Sample({}, most);
   out.Head("ebb_vms", "gauge", "VMs in each state.");
   for (const char* state : {"running", "detaching", "held", "detached"}) {
     const auto& all = VmsOf(vms);
@@ -213,10 +212,51 @@ void AddHost(const Json& host, const Json& vms, Exposition& out) {
   out.Head("ebb_detached_vms_total", "counter",
            "VMs that ebbd let go of because it could not go on with them.");
   out.Sample({}, NumberField(host, "detached_vms"));
-  out.Head("ebb_tier_original_bytes", "gauge", "Guest memory in a tier, uncompressed.");
-  out.Sample({{"tier", "pool"}}, SumOf(vms, "pool_original_bytes"));
-  out.Head("ebb_tier_used_bytes", "gauge", "What the tier takes for it.");
-  out.Sample({{"tier", "pool"}}, SumOf(vms, "pool_used_bytes"));
+}
+
+// A figure of a tier that is one field of it.
+struct TierMetric {
+  const char* name;
+  const char* type;
+  const char* help;
+  const char* field;
+  uint64_t scale = 1;
+  bool disk_only = false;
+};
+constexpr TierMetric kTierMetrics[] = {
+    {"ebb_tier_original_bytes", "gauge", "Guest memory in a tier, uncompressed.", "original_bytes"},
+    {"ebb_tier_used_bytes", "gauge", "What the tier takes for it.", "used_bytes"},
+    {"ebb_tier_taken_bytes", "gauge", "What VMs have of the tier for themselves.", "taken_bytes"},
+    {"ebb_tier_reads_total", "counter", "Reads of a block that went well.", "reads", 1, true},
+    {"ebb_tier_failed_reads_total", "counter", "Reads of a block that failed.", "failed_reads", 1,
+     true},
+    {"ebb_tier_written_bytes_total", "counter", "What was written, in whole blocks.",
+     "written_blocks", kPageBytes, true},
+    {"ebb_tier_failed_writes_total", "counter", "Writes that failed; nothing is lost by that.",
+     "failed_writes", 1, true},
+};
+
+void AddTiers(const Json& tiers, Exposition& out) {
+  for (const TierMetric& metric : kTierMetrics) {
+    out.Head(metric.name, metric.type, metric.help);
+    for (const Json& tier : TiersOf(tiers)) {
+      const std::string name = TextField(tier, "tier");
+      if (metric.disk_only && name != "disk") continue;
+      out.Sample({{"tier", name}}, NumberField(tier, metric.field) * metric.scale);
+    }
+  }
+  out.Head("ebb_tier_max_bytes", "gauge", "What a tier may take; absent without a maximum.");
+  for (const Json& tier : TiersOf(tiers)) {
+    const uint64_t most = NumberField(tier, "max_bytes");
+    if (most > 0) out.Sample({{"tier", TextField(tier, "tier")}}, most);
+  }
+  out.Head("ebb_tier_state", "gauge", "1 for the state that a tier is in.");
+  for (const Json& tier : TiersOf(tiers)) {
+    for (const char* state : {"ok", "full", "failing", "stalled"}) {
+      out.Sample({{"tier", TextField(tier, "tier")}, {"state", state}},
+                 TextField(tier, "state") == state ? 1 : 0);
+    }
+  }
 }
 
 // What is known of a detached VM, too.
@@ -229,6 +269,7 @@ void AddPlaces(const Json& vms, Exposition& out) {
     const MemoryPlaces places = PlacesOf(vm);
     out.Sample(LabelsOf(vm, "where", "resident"), places.resident);
     out.Sample(LabelsOf(vm, "where", "pool"), places.pool);
+    out.Sample(LabelsOf(vm, "where", "disk"), places.disk);
     out.Sample(LabelsOf(vm, "where", "zero"), places.zero);
     out.Sample(LabelsOf(vm, "where", "untouched"), places.untouched);
     out.Sample(LabelsOf(vm, "where", "unmanaged"), places.unmanaged);
@@ -301,14 +342,16 @@ MemoryPlaces PlacesOf(const Json& vm) {
   places.resident = take(NumberField(vm, "resident_bytes"));
   const uint64_t swapped = take(NumberField(vm, "swapped_bytes"));
   places.zero = std::min(swapped, PagesInBytes(NumberField(vm, "same_filled_pages")));
-  places.pool = swapped - places.zero;
+  places.disk = std::min(swapped - places.zero, NumberField(vm, "disk_bytes"));
+  places.pool = swapped - places.zero - places.disk;
   places.untouched = left;
   return places;
 }
 
-std::string MetricsText(const Json& host, const Json& vms) {
+std::string MetricsText(const Json& host, const Json& vms, const Json& tiers) {
   Exposition out;
   AddHost(host, vms, out);
+  AddTiers(tiers, out);
   AddInfo(vms, out);
   AddPlaces(vms, out);
   AddHeld(vms, out);

@@ -14,6 +14,7 @@ namespace ebb {
 struct MemoryPlaces {
   uint64_t resident = 0;
   uint64_t pool = 0;
+  uint64_t disk = 0;
   uint64_t zero = 0;       // same-filled: its record is all there is of it
   uint64_t untouched = 0;  // holes: never used, or given up by the guest
   uint64_t unmanaged = 0;  // of a VM that is detached: wherever the kernel has it
@@ -26,7 +27,8 @@ struct MemoryPlaces {
 // is swapped out as far as there is room.
 MemoryPlaces PlacesOf(const Json& vm);
 
-// `host` is the answer of /v1/status, `vms` that of /v1/vms. Fields that are missing count as 0.
-std::string MetricsText(const Json& host, const Json& vms);
+// `host` is the answer of /v1/status, `vms` that of /v1/vms, `tiers` that of /v1/tiers. Fields that
+// are missing count as 0.
+std::string MetricsText(const Json& host, const Json& vms, const Json& tiers);
 
 }  // namespace ebb

@@ -17,6 +17,9 @@ namespace {
 constexpr const char* kNoVms =
     "No VM is attached. A VM attaches when its QEMU starts with libebb-qemu.so loaded.\n";
 
+// Of a list of VMs, if any of them has something there.
+constexpr int kDiskColumn = 8;
+
 uint64_t Less(uint64_t from, uint64_t what) { return from > what ? from - what : 0; }
 
 uint64_t BookkeepingBytes(const Json& vm) {
@@ -149,7 +152,13 @@ Section StorageSection(const Json& vm) {
       absl::StrCat("of host memory, for ", HumanSize(NumberField(vm, "pool_original_bytes")),
                    " of pages; compression ratio ", RatioOf(vm)));
   if (vm.contains("pool_full") && vm["pool_full"].is_boolean() && vm["pool_full"].get<bool>()) {
-    section.Add("", "FULL", "what would be swapped out stays resident; raise ebbd's --pool-max");
+    section.Add("", "FULL", "what would be swapped out stays resident; see: ebbctl tier");
+  }
+  const uint64_t disk = NumberField(vm, "disk_used_bytes");
+  if (disk > 0) {
+    section.Add(
+        "Disk", HumanSize(disk),
+        absl::StrCat("of the disk, for ", HumanSize(NumberField(vm, "disk_bytes")), " of pages"));
   }
   section.Add("Bookkeeping", HumanSize(BookkeepingBytes(vm)),
               "of host memory: page words and records");
@@ -198,6 +207,10 @@ Section TrafficSection(const Json& vm) {
   add(section, "Swapped in", "pages_swapped_in", "");
   add(section, "Given back", "pages_given_back", ", touched just before they were taken");
   add(section, "Discarded", "pages_discarded", ", given up by the guest while swapped out");
+  if (NumberField(vm, "pages_written_back") > 0) {
+    add(section, "To the disk", "pages_written_back", "");
+    add(section, "Read ahead", "pages_read_ahead", ", swapped in with another one's block");
+  }
   return section;
 }
 
@@ -291,6 +304,7 @@ std::string StatusView(const Json& host, const Json& vms) {
   uint64_t resident = 0;
   uint64_t swapped = 0;
   uint64_t pool = 0;
+  uint64_t disk = 0;
   uint64_t cost = 0;
   uint64_t saved = 0;
   std::string held;
@@ -299,6 +313,7 @@ std::string StatusView(const Json& host, const Json& vms) {
     resident += NumberField(vm, "resident_bytes");
     swapped += NumberField(vm, "swapped_bytes");
     pool += NumberField(vm, "pool_used_bytes");
+    disk += NumberField(vm, "disk_bytes");
     cost += NumberField(vm, "pool_used_bytes") + BookkeepingBytes(vm);
     saved += SavedBytes(vm);
     if (TextField(vm, "state") == "held") {
@@ -316,6 +331,7 @@ std::string StatusView(const Json& host, const Json& vms) {
   section.Add("Resident", HumanSize(resident), "in the host's memory now");
   section.Add("Swapped out", HumanSize(swapped),
               absl::StrCat("kept in ", HumanSize(cost), " of host memory"));
+  if (disk > 0) section.Add("On disk", HumanSize(disk), "of what is swapped out; see: ebbctl tier");
   section.Add("Saved", HumanSize(saved), "of host memory");
   if (const uint64_t budget = NumberField(host, "budget_bytes"); budget > 0) {
     section.Add("Budget", HumanSize(budget),
@@ -339,20 +355,34 @@ std::string StatusView(const Json& host, const Json& vms) {
 
 std::string ListView(const Json& vms) {
   if (VmsOf(vms).empty()) return kNoVms;
-  constexpr Align kLeft = Align::kLeft;
-  constexpr Align kRight = Align::kRight;
-  Table table({kLeft, kLeft, kRight, kRight, kRight, kRight, kRight, kRight, kRight, kRight});
-  table.AddRow({"NAME", "STATE", "RAM", "LIMIT", "RESIDENT", "SWAPPED", "POOL", "RATIO", "SAVED",
-                "FAULT p99"});
+  const auto& all = VmsOf(vms);
+  const bool uses_disk = std::any_of(
+      all.begin(), all.end(), [](const Json& vm) { return NumberField(vm, "disk_bytes") > 0; });
+  std::vector<std::string> head = {"NAME",    "STATE", "RAM",   "LIMIT", "RESIDENT",
+                                   "SWAPPED", "POOL",  "RATIO", "SAVED", "FAULT p99"};
+  if (uses_disk) head.insert(head.begin() + kDiskColumn, "DISK");
+  std::vector<Align> alignments(head.size(), Align::kRight);
+  alignments[0] = alignments[1] = Align::kLeft;
+  Table table(alignments);
+  table.AddRow(head);
   std::string notes;
-  for (const Json& vm : VmsOf(vms)) {
+  for (const Json& vm : all) {
     const uint64_t limit = LimitInForce(vm);
     const std::string name = TextField(vm, "name");
-    table.AddRow(
-        {name, ActivityOf(vm), HumanSize(NumberField(vm, "ram_bytes")),
-         limit == 0 ? "none" : HumanSize(limit), HumanSize(NumberField(vm, "resident_bytes")),
-         HumanSize(NumberField(vm, "swapped_bytes")), HumanSize(NumberField(vm, "pool_used_bytes")),
-         RatioOf(vm), HumanSize(SavedBytes(vm)), HumanMicroseconds(RealField(vm, "fault_p99_us"))});
+    std::vector<std::string> row = {name,
+                                    ActivityOf(vm),
+                                    HumanSize(NumberField(vm, "ram_bytes")),
+                                    limit == 0 ? "none" : HumanSize(limit),
+                                    HumanSize(NumberField(vm, "resident_bytes")),
+                                    HumanSize(NumberField(vm, "swapped_bytes")),
+                                    HumanSize(NumberField(vm, "pool_used_bytes")),
+                                    RatioOf(vm),
+                                    HumanSize(SavedBytes(vm)),
+                                    HumanMicroseconds(RealField(vm, "fault_p99_us"))};
+    if (uses_disk) {
+      row.insert(row.begin() + kDiskColumn, HumanSize(NumberField(vm, "disk_bytes")));
+    }
+    table.AddRow(row);
     if (TextField(vm, "state") == "held") {
       absl::StrAppend(&notes, name, " is held: ", TextField(vm, "held_reason"), "\n");
     }

@@ -70,8 +70,8 @@ TEST_F(MainTest, HelpAndVersionNeedNoDaemon) {
     }
     ExpectNoTrailingSpaces(result.out);
   }
-  for (const char* command : {"status", "list", "show", "limit", "swap-out", "swap-in", "detach",
-                              "attach", "events", "metrics"}) {
+  for (const char* command : {"status", "list", "show", "tier", "limit", "swap-out", "swap-in",
+                              "detach", "attach", "events", "metrics"}) {
     const Result result = Run({command, "--help"});
     EXPECT_EQ(result.exit_code, 0);
     ExpectContains(result.out, std::string("Usage: ebbctl ") + command);

@@ -28,8 +28,8 @@ Json VmWith(uint64_t ram, uint64_t resident, uint64_t swapped, uint64_t same_fil
 // With carry, so that a sum that has wrapped around does not pass.
 uint64_t SumOf(const MemoryPlaces& places) {
   uint64_t sum = 0;
-  for (const uint64_t part :
-       {places.resident, places.pool, places.zero, places.untouched, places.unmanaged}) {
+  for (const uint64_t part : {places.resident, places.pool, places.disk, places.zero,
+                              places.untouched, places.unmanaged}) {
     EXPECT_FALSE(__builtin_add_overflow(sum, part, &sum));
   }
   return sum;
@@ -37,26 +37,34 @@ uint64_t SumOf(const MemoryPlaces& places) {
 
 TEST(MemoryPlaces, AreWhereTheContentIs) {
   EXPECT_EQ(PlacesOf(VmWith(100 * kMiB, 30 * kMiB, 50 * kMiB, BytesToPages(20 * kMiB))),
-            (MemoryPlaces{30 * kMiB, 30 * kMiB, 20 * kMiB, 20 * kMiB, 0}));
-  EXPECT_EQ(PlacesOf(VmWith(100 * kMiB, 0, 0, 0)), (MemoryPlaces{0, 0, 0, 100 * kMiB, 0}));
+            (MemoryPlaces{30 * kMiB, 30 * kMiB, 0, 20 * kMiB, 20 * kMiB, 0}));
+  EXPECT_EQ(PlacesOf(VmWith(100 * kMiB, 0, 0, 0)), (MemoryPlaces{0, 0, 0, 0, 100 * kMiB, 0}));
+}
+
+TEST(MemoryPlaces, WhatIsOnTheDiskIsNotInThePool) {
+  Json vm = VmWith(100 * kMiB, 30 * kMiB, 50 * kMiB, BytesToPages(20 * kMiB));
+  vm["disk_bytes"] = 10 * kMiB;
+  EXPECT_EQ(PlacesOf(vm), (MemoryPlaces{30 * kMiB, 20 * kMiB, 10 * kMiB, 20 * kMiB, 20 * kMiB, 0}));
+  vm["disk_bytes"] = UINT64_MAX;
+  EXPECT_EQ(PlacesOf(vm), (MemoryPlaces{30 * kMiB, 0, 30 * kMiB, 20 * kMiB, 20 * kMiB, 0}));
 }
 
 TEST(MemoryPlaces, WhatDoesNotFitIsClamped) {
   // A page that was swapped out between the two looks counts once.
   EXPECT_EQ(PlacesOf(VmWith(100 * kMiB, 60 * kMiB, 41 * kMiB, 0)),
-            (MemoryPlaces{60 * kMiB, 40 * kMiB, 0, 0, 0}));
+            (MemoryPlaces{60 * kMiB, 40 * kMiB, 0, 0, 0, 0}));
   EXPECT_EQ(PlacesOf(VmWith(100 * kMiB, 200 * kMiB, 41 * kMiB, 7)),
-            (MemoryPlaces{100 * kMiB, 0, 0, 0, 0}));
+            (MemoryPlaces{100 * kMiB, 0, 0, 0, 0, 0}));
   EXPECT_EQ(PlacesOf(VmWith(100 * kMiB, 60 * kMiB, 10 * kMiB, BytesToPages(20 * kMiB))),
-            (MemoryPlaces{60 * kMiB, 0, 10 * kMiB, 30 * kMiB, 0}));
+            (MemoryPlaces{60 * kMiB, 0, 0, 10 * kMiB, 30 * kMiB, 0}));
   EXPECT_EQ(PlacesOf(VmWith(100 * kMiB, 0, 10 * kMiB, UINT64_MAX)),
-            (MemoryPlaces{0, 0, 10 * kMiB, 90 * kMiB, 0}));
+            (MemoryPlaces{0, 0, 0, 10 * kMiB, 90 * kMiB, 0}));
 }
 
 TEST(MemoryPlaces, OfADetachedVmAreNotEbbsToTell) {
   Json vm = VmWith(100 * kMiB, 30 * kMiB, 50 * kMiB, 3);
   vm["state"] = "detached";
-  EXPECT_EQ(PlacesOf(vm), (MemoryPlaces{0, 0, 0, 0, 100 * kMiB}));
+  EXPECT_EQ(PlacesOf(vm), (MemoryPlaces{0, 0, 0, 0, 0, 100 * kMiB}));
 }
 
 TEST(MemoryPlaces, AddUpWhateverTheFiguresAre) {
@@ -75,6 +83,7 @@ TEST(MemoryPlaces, AddUpWhateverTheFiguresAre) {
   for (int i = 0; i < 20000; ++i) {
     const uint64_t ram = any();
     Json vm = VmWith(ram, any(), any(), any());
+    vm["disk_bytes"] = any();
     if (random() % 4 == 0) vm["state"] = "detached";
     ASSERT_EQ(SumOf(PlacesOf(vm)), ram) << vm.dump();
   }
@@ -89,7 +98,12 @@ TEST(MemoryPlaces, AddUpWhateverTheFiguresAre) {
 
 class MetricsTest : public EbbctlTest {
  protected:
-  std::string Text() { return MetricsText(ToJson(host_.Status()), Vms()); }
+  std::string Text() { return MetricsText(ToJson(host_.Status()), Vms(), Tiers()); }
+  Json Tiers() {
+    Json tiers = Json::array();
+    for (const TierStatus& tier : host_.Tiers()) tiers.push_back(ToJson(tier));
+    return {{"tiers", tiers}};
+  }
   Json Vms() {
     Json vms = Json::array();
     for (const VmStatus& vm : host_.Vms()) vms.push_back(ToJson(vm));
@@ -115,6 +129,35 @@ TEST_F(MetricsTest, ShowTheHostAndEachVm) {
         "ebb_vm_swap_in_duration_seconds{domain=\"web\",percentile=\"99\"} 0.000092250\n",
         "ebb_vm_barrier_duration_seconds{domain=\"web\",percentile=\"50\"} 0.001250000\n",
         "ebb_vm_barrier_interval_seconds{domain=\"web\"} 10.000000000\n"}) {
+    ExpectContains("\n" + text, std::string("\n") + line);
+  }
+}
+
+TEST_F(MetricsTest, TiersShow) {
+  std::string text = Text();
+  ExpectContains(text, "ebb_tier_original_bytes{tier=\"pool\"} 713031680\n");
+  ExpectContains(text, "ebb_tier_max_bytes{tier=\"pool\"} 536870912\n");
+  EXPECT_EQ(text.find("{tier=\"disk\""), std::string::npos);
+  TierStatus disk = FakeHost::SomeDisk();
+  disk.state = "stalled";
+  host_.SetDisk(disk);
+  host_.Add(FakeHost::SomeVmOnDisk("web"));
+  text = Text();
+  for (const char* line : {"ebb_tier_used_bytes{tier=\"pool\"} 178257920\n",
+                           "ebb_tier_original_bytes{tier=\"disk\"} 367001600\n",
+                           "ebb_tier_used_bytes{tier=\"disk\"} 188743680\n",
+                           "ebb_tier_taken_bytes{tier=\"disk\"} 209715200\n",
+                           "ebb_tier_max_bytes{tier=\"disk\"} 1073741824\n",
+                           "ebb_tier_state{tier=\"disk\",state=\"ok\"} 0\n",
+                           "ebb_tier_state{tier=\"disk\",state=\"stalled\"} 1\n",
+                           "ebb_tier_reads_total{tier=\"disk\"} 12345\n",
+                           "ebb_tier_failed_reads_total{tier=\"disk\"} 2\n",
+                           "ebb_tier_written_bytes_total{tier=\"disk\"} 222498816\n",
+                           "ebb_tier_failed_writes_total{tier=\"disk\"} 3\n",
+                           "ebb_vm_memory_bytes{domain=\"web\",where=\"disk\"} 367001600\n",
+                           "ebb_vm_disk_used_bytes{domain=\"web\"} 188743680\n",
+                           "ebb_vm_written_back_bytes_total{domain=\"web\"} 409600000\n",
+                           "ebb_vm_read_ahead_bytes_total{domain=\"web\"} 16384000\n"}) {
     ExpectContains("\n" + text, std::string("\n") + line);
   }
 }
@@ -171,7 +214,7 @@ TEST_F(MetricsTest, AVmHasFewSeries) {
     ++series["web"];
   }
   EXPECT_GT(series["web"], 20);
-  EXPECT_LE(series["web"], 40) << "200 VMs are scraped every 15 s";
+  EXPECT_LE(series["web"], 44) << "200 VMs are scraped every 15 s";
 }
 
 TEST_F(MetricsTest, ArePrintedOrWrittenToAFile) {

@@ -88,6 +88,23 @@ TEST_F(ViewsTest, ShowHasItAll) {
   }
 }
 
+TEST_F(ViewsTest, WhatIsOnTheDiskShows) {
+  for (const char* command : {"list", "status"}) {
+    EXPECT_EQ(Run({command}).out.find("DISK"), std::string::npos);
+    EXPECT_EQ(Run({command}).out.find("On disk"), std::string::npos);
+  }
+  EXPECT_EQ(Run({"show", "web"}).out.find("Disk"), std::string::npos);
+  host_.Add(FakeHost::SomeVmOnDisk("web"));
+  const std::string list = Run({"list"}).out;
+  ExpectContains(list, "RATIO       DISK      SAVED  FAULT p99\n");
+  ExpectContains(list, "170.0 MiB   2.00  350.0 MiB  525.0 MiB      92 us\n");
+  const std::string show = Run({"show", "web"}).out;
+  ExpectContains(show, "180.0 MiB  of the disk, for 350.0 MiB of pages\n");
+  ExpectContains(show, "100,000 pages\n");
+  ExpectContains(show, "4,000 pages, swapped in with another one's block\n");
+  ExpectContains(Run({"status"}).out, "350.0 MiB  of what is swapped out; see: ebbctl tier\n");
+}
+
 TEST_F(ViewsTest, ShowTellsThatThePoolIsFull) {
   VmStatus vm = FakeHost::SomeVm("web");
   vm.pool_full = true;
