@@ -35,12 +35,26 @@ bool Cleaner::IsWorthIt() const {
 void Cleaner::Run(int64_t now_ns) {
   if (reading_ > 0 || !objects_.empty() || now_ns < not_before_ns_ || !IsWorthIt()) return;
   blocks_read_ = 0;
-  while (reading_ < kBlocksTogether) {
-    const std::optional<uint32_t> block = disk_->NextSparse(kSparseBytes);
-    if (!block || !disk_->StartRead(*block, now_ns)) break;
+  const std::vector<uint32_t> sparse = FindSparse();
+  if (sparse.size() < kLeastBlocks) {
+    not_before_ns_ = now_ns + kPauseNs;
+    return;
+  }
+  for (const uint32_t block : sparse) {
+    if (!disk_->StartRead(block, now_ns)) break;
     ++reading_;
   }
-  if (reading_ < kLeastBlocks) not_before_ns_ = now_ns + kPauseNs;
+}
+
+std::vector<uint32_t> Cleaner::FindSparse() {
+  std::vector<uint32_t> found;
+  while (found.size() < kBlocksTogether) {
+    const std::optional<uint32_t> block = disk_->NextSparse(kSparseBytes);
+    // It goes round: the same one again is the end.
+    if (!block || std::find(found.begin(), found.end(), *block) != found.end()) break;
+    found.push_back(*block);
+  }
+  return found;
 }
 
 void Cleaner::EndRead(const DiskShare::Io& read, bool ok) {

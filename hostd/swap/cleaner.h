@@ -36,6 +36,7 @@ class Cleaner {
 
  private:
   bool IsWorthIt() const;
+  std::vector<uint32_t> FindSparse();
   std::optional<Object> Verified(ConstDiskBlock block, uint32_t number, BlockMember member);
 
   SwapState* const state_;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "hostd/base/clock.h"
 #include "hostd/base/units.h"
 
 namespace ebb {
@@ -20,6 +21,7 @@ bool DiskReads::Start(const Read& read) {
 
 bool DiskReads::StartIn(uint32_t slot) {
   const uint64_t block = slots_[slot].read.location.disk_location().block;
+  slots_[slot].started_ns = MonotonicNs();
   slots_[slot].taken = queue_->StartRead(slot, PagesToBytes(block), kDiskBlockBytes);
   return slots_[slot].taken;
 }
@@ -34,6 +36,14 @@ std::optional<DiskReads::Ended> DiskReads::Next() {
   DiskQueue::Ended ended;
   if (queue_->Reap({&ended, 1}) == 0) return std::nullopt;
   return Ended{ended.slot, slots_[ended.slot].read, ended.ok};
+}
+
+std::optional<int64_t> DiskReads::OldestStartNs() const {
+  std::optional<int64_t> oldest;
+  for (const Slot& slot : slots_) {
+    if (slot.taken && (!oldest || slot.started_ns < *oldest)) oldest = slot.started_ns;
+  }
+  return oldest;
 }
 
 }  // namespace ebb

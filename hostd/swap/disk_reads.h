@@ -48,12 +48,15 @@ class DiskReads {
   bool TryAgain(uint32_t slot);
 
   uint32_t in_flight() const { return queue_ != nullptr ? queue_->in_flight() : 0; }
+  // When the oldest one that is under way was started; none when none is.
+  std::optional<int64_t> OldestStartNs() const;
   // Becomes readable when one has ended; -1 where there is no disk.
   int fd() const { return queue_ != nullptr ? queue_->fd() : -1; }
 
  private:
   struct Slot {
     bool taken = false;
+    int64_t started_ns = 0;
     Read read;
   };
   bool StartIn(uint32_t slot);

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <span>
 
+#include "hostd/base/clock.h"
 #include "hostd/base/test_points.h"
 #include "hostd/swap/discard.h"
 #include "hostd/tiers/page_codec.h"
@@ -107,6 +108,9 @@ std::optional<SwapIn::ReadPage> SwapIn::NextRead(bool read_ahead) {
     done.page = ended->read.page;
     done.outcome = EndRead(*ended, read_ahead, &done.read_ahead_pages);
     if (done.outcome != PageOutcome::kReading) return done;
+  }
+  if (const std::optional<int64_t> since_ns = reads_.OldestStartNs()) {
+    state_->disk()->tier().NoteWaiting(*since_ns, MonotonicNs());
   }
   return std::nullopt;
 }

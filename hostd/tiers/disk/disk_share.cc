@@ -8,12 +8,6 @@
 #include "hostd/base/units.h"
 
 namespace ebb {
-namespace {
-
-// Longer than a disk takes that is well.
-constexpr int64_t kSlowNs = 5 * kNsPerS;
-
-}  // namespace
 
 absl::StatusOr<std::unique_ptr<DiskShare>> DiskShare::Create(DiskTier* tier) {
   EBB_ASSIGN_OR_RETURN(std::unique_ptr<DiskQueue> queue,
@@ -97,10 +91,9 @@ std::optional<DiskShare::Ended> DiskShare::NextEnded(int64_t now_ns) {
   if (in_flight_ == 0) return std::nullopt;
   DiskQueue::Ended ended;
   if (queue_->Reap({&ended, 1}) == 0) {
-    const bool stalled = std::any_of(slots_.begin(), slots_.end(), [now_ns](const Slot& slot) {
-      return slot.taken && now_ns - slot.started_ns > kSlowNs;
-    });
-    tier_->NoteStalled(stalled, now_ns);
+    for (const Slot& slot : slots_) {
+      if (slot.taken) tier_->NoteWaiting(slot.started_ns, now_ns);
+    }
     return std::nullopt;
   }
   --in_flight_;

@@ -12,8 +12,10 @@ namespace {
 
 constexpr int64_t kFirstWritePauseNs = kNsPerS;
 constexpr int64_t kMaxWritePauseNs = 30 * kNsPerS;
-// How long it counts as stalled after somebody has said so: they say it again and again.
-constexpr int64_t kStalledForNs = kNsPerS;
+// Longer than a disk takes that is well.
+constexpr int64_t kSlowNs = 5 * kNsPerS;
+// How long it counts as stalled after somebody has said so.
+constexpr int64_t kStalledForNs = 3 * kNsPerS;
 
 // True when nothing is in flight any more.
 bool HasEnded(DiskQueue* writes) {
@@ -47,8 +49,9 @@ bool DiskTier::MayWrite(int64_t now_ns) const {
   return now_ns >= no_writes_before_ns_.load(std::memory_order_relaxed);
 }
 
-void DiskTier::NoteStalled(bool stalled, int64_t now_ns) {
-  if (stalled) stalled_until_ns_.store(now_ns + kStalledForNs, std::memory_order_relaxed);
+void DiskTier::NoteWaiting(int64_t since_ns, int64_t now_ns) {
+  if (now_ns - since_ns <= kSlowNs) return;
+  stalled_until_ns_.store(now_ns + kStalledForNs, std::memory_order_relaxed);
 }
 
 void DiskTier::Adopt(std::unique_ptr<DiskQueue> writes, std::vector<uint32_t> segments) {

@@ -31,8 +31,10 @@ class DiskTier {
   void NoteWrite(bool ok, uint64_t blocks, int64_t now_ns);
   void NoteRead(bool ok) { (ok ? reads_ : failed_reads_).fetch_add(1, std::memory_order_relaxed); }
   bool MayWrite(int64_t now_ns) const;
-  // Something has been waiting for the disk for long, or does no more.
-  void NoteStalled(bool stalled, int64_t now_ns);
+  // A read or write that was started then has not been answered yet. To be said at least every
+  // second: when that has been for 5 s, the disk counts as stalled, until a while after nobody says
+  // so any more.
+  void NoteWaiting(int64_t since_ns, int64_t now_ns);
 
   // Of an owner that goes while its writes are in flight: nobody gets its segments before the disk
   // has answered all of them, or they would be written over.

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <set>
 
+#include "hostd/base/clock.h"
 #include "tests/fakes/fake_disk.h"
 
 namespace ebb {
@@ -68,6 +69,19 @@ TEST_F(DiskReadsTest, KernelThatTakesNothingLeavesTheSlotFree) {
   for (uint32_t i = 0; i < 2 * DiskReads::kMaxReads; ++i) ASSERT_FALSE(reads_.Start(ReadOf(i)));
   disk_.SetRefuse(false);
   EXPECT_TRUE(reads_.Start(ReadOf(1)));
+}
+
+TEST_F(DiskReadsTest, SaysSinceWhenTheOldestHasBeenWaiting) {
+  EXPECT_EQ(reads_.OldestStartNs(), std::nullopt);
+  const int64_t before_ns = MonotonicNs();
+  ASSERT_TRUE(reads_.Start(ReadOf(1)));
+  const int64_t between_ns = MonotonicNs();
+  ASSERT_TRUE(reads_.Start(ReadOf(2)));
+  EXPECT_GE(reads_.OldestStartNs(), before_ns);
+  EXPECT_LE(reads_.OldestStartNs(), between_ns);
+  disk_.Complete();
+  while (const auto ended = reads_.Next()) reads_.Release(ended->slot);
+  EXPECT_EQ(reads_.OldestStartNs(), std::nullopt);
 }
 
 TEST(DiskReads, WithoutADiskNothingIsRead) {

@@ -83,11 +83,11 @@ TEST(TierStatus, DiskInTroubleSaysWhatThatMeansTheWorstFirst) {
   disk->NoteWrite(false, 16, kTierNow);
   ExpectSays(status(kTierNow), "failing", "write to the disk /a/disk failed");
   EXPECT_EQ(status(kTierNow).failed_writes, 1u);
-  disk->NoteStalled(true, kTierNow);
+  disk->NoteWaiting(kTierNow - 6 * kNsPerS, kTierNow);
   ExpectSays(status(kTierNow), "stalled", "more than 5 s");
-  EXPECT_EQ(status(kTierNow + 2 * kNsPerS).state, "failing") << "it must be said again and again";
+  EXPECT_EQ(status(kTierNow + 4 * kNsPerS).state, "failing") << "it must be said again and again";
   disk->NoteWrite(true, 16, kTierNow);
-  EXPECT_EQ(status(kTierNow + 2 * kNsPerS).state, "full");
+  EXPECT_EQ(status(kTierNow + 4 * kNsPerS).state, "full");
 }
 
 TEST(TierStatus, DiskWithFreeSegmentsIsNotFull) {

@@ -72,7 +72,7 @@ TEST_F(TierWatchTest, TroubleThatComesBackSoonIsNotSaidAgain) {
 TEST_F(TierWatchTest, OtherTroubleIsSaid) {
   disk().NoteWrite(false, 1, start_ns_);
   LookAt(0);
-  disk().NoteStalled(true, MonotonicNs() + 100 * kNsPerS);
+  disk().NoteWaiting(0, MonotonicNs() + 100 * kNsPerS);
   LookAt(5);
   EXPECT_EQ(NewEvents(), (Kinds{"tier_trouble", "tier_trouble"}));
   EXPECT_NE(last_message_.find("has not answered"), std::string::npos) << last_message_;

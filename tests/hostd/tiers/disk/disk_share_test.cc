@@ -118,7 +118,7 @@ TEST_F(DiskShareTest, DiskThatDoesNotAnswerIsCalledStalled) {
   EXPECT_TRUE(tier_->stats(8 * kNsPerS).stalled);
   disk_->Complete();
   EXPECT_TRUE(share_->NextEnded(9 * kNsPerS));
-  EXPECT_FALSE(tier_->stats(10 * kNsPerS).stalled);
+  EXPECT_FALSE(tier_->stats(12 * kNsPerS).stalled);
 }
 
 }  // namespace

@@ -65,11 +65,13 @@ TEST_F(DiskTierTest, ReadsAreCounted) {
 }
 
 TEST_F(DiskTierTest, StalledIsForgottenWhenNobodySaysItAnyMore) {
-  tier_.NoteStalled(true, kNow);
+  tier_.NoteWaiting(kNow - 2 * kNsPerS, kNow);
+  EXPECT_FALSE(tier_.stats(kNow).stalled);
+  tier_.NoteWaiting(kNow - 6 * kNsPerS, kNow);
   EXPECT_TRUE(tier_.stats(kNow).stalled);
-  tier_.NoteStalled(false, kNow);
+  tier_.NoteWaiting(kNow, kNow);
   EXPECT_TRUE(tier_.stats(kNow).stalled) << "another VM may still wait";
-  EXPECT_FALSE(tier_.stats(kNow + 2 * kNsPerS).stalled);
+  EXPECT_FALSE(tier_.stats(kNow + 4 * kNsPerS).stalled);
 }
 
 }  // namespace
