@@ -17,8 +17,9 @@ constexpr uint64_t kScanStepPages = 64 * 1024;
 // The hand looks for pages in windows of this many.
 constexpr uint64_t kScanWindowPages = 512;
 
-// How long nothing is stored when the pool had no room.
+// How long nothing is stored when the pool had no room, unless so much has left it.
 constexpr int64_t kPoolFullPauseNs = kNsPerS / 2;
+constexpr uint64_t kRoomBytes = 64 * 1024;
 
 // What did not compress is tried again in eight rounds that are at least so long.
 constexpr int64_t kRoundNs = 10 * kNsPerS;
@@ -196,7 +197,8 @@ void Reclaim::PassBarrier(int64_t now_ns) {
 // The ready reserve -> SwappingOut, stored, and on to whoever drops.
 void Reclaim::SwapOut(uint64_t wanted, int64_t now_ns) {
   // Compressing what has nowhere to go would only cost.
-  if (now_ns < pool_full_until_ns_) return;
+  const uint64_t pool_bytes = parts_.state->pool().stats().object_bytes;
+  if (now_ns < pool_full_until_ns_ && pool_bytes + kRoomBytes > pool_full_bytes_) return;
   bool full = false;
   for (uint64_t taken = 0; taken < wanted && !ready_.cohorts.empty() && !full;) {
     const Cohort cohort = ready_.Pop();
@@ -210,7 +212,8 @@ void Reclaim::SwapOut(uint64_t wanted, int64_t now_ns) {
   }
   if (wanted > 0) pool_is_full_.store(full, std::memory_order_relaxed);
   if (full) {
-    pool_full_until_ns_ = now_ns + (writeback_.has_disk() ? kWritingPassNs : kPoolFullPauseNs);
+    pool_full_until_ns_ = now_ns + kPoolFullPauseNs;
+    pool_full_bytes_ = parts_.state->pool().stats().object_bytes;
   }
 }
 

@@ -104,7 +104,8 @@ class Reclaim {
   Inflow inflow_;
   PageIndex hand_;
   int64_t round_began_ns_ = 0;      // of what does not compress
-  int64_t pool_full_until_ns_ = 0;  // until then nothing is stored
+  int64_t pool_full_until_ns_ = 0;  // until then nothing is stored, or until less is in the pool:
+  uint64_t pool_full_bytes_ = 0;
   Queue cooling_;
   Queue guarded_;
   Queue ready_;
