@@ -2,14 +2,16 @@
 #include "tests/hammer/cpus.h"
 
 #include <sched.h>
+#include <unistd.h>
 
 namespace ebb::hammer {
 namespace {
 
-// The first `most` CPUs of those the thread may run on, without the first `skipped`.
+// The first `most` CPUs of those the process's first thread may run on, without the first
+// `skipped`. The calling thread may have been kept from some of them before.
 void StayOn(size_t skipped, size_t most) {
   cpu_set_t allowed;
-  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+  if (sched_getaffinity(getpid(), sizeof allowed, &allowed) != 0) return;
   cpu_set_t chosen;
   CPU_ZERO(&chosen);
   size_t seen = 0;

@@ -24,6 +24,8 @@ struct GuestOptions {
   bool signals = false;                   // with a signal storm
   int64_t slowness = 1;                   // of the machine: 10 where it is emulated
   std::vector<std::string> disk_folders;  // where a file that takes O_DIRECT may lie
+  // With a disk behind a small pool; without one nothing takes what does not compress.
+  bool both_tiers = false;
 };
 
 // What a guest's threads have done, and what they found.

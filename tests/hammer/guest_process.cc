@@ -41,6 +41,8 @@ constexpr int64_t kMostSlowNs = 6 * kNsPerMs;
 // touched all the time none looks cold, and after a rest all threads come at once.
 constexpr uint64_t kMostWorkMs = 6;
 constexpr uint64_t kMostRestMs = 8;
+// Of what is written, where there is a disk for what does not compress.
+constexpr uint64_t kRandomPercent = 15;
 
 class GuestProcess {
  public:
@@ -96,14 +98,16 @@ class GuestProcess {
  private:
   std::vector<std::unique_ptr<synthetic::Worker>> MakeWorkers() {
     std::vector<std::unique_ptr<synthetic::Worker>> workers;
-    const synthetic::Vcpu::Parts parts = {.ram = &ram_,
-                                          .content = &content_,
-                                          .mistakes = &mistakes_,
-                                          .in_flight = &in_flight_,
-                                          .punch_front = nullptr,
-                                          .disk = &disk_,
-                                          .disk_folders = options_.disk_folders,
-                                          .seed = options_.seed};
+    const synthetic::Vcpu::Parts parts = {
+        .ram = &ram_,
+        .content = &content_,
+        .mistakes = &mistakes_,
+        .in_flight = &in_flight_,
+        .punch_front = nullptr,
+        .disk = &disk_,
+        .disk_folders = options_.disk_folders,
+        .seed = options_.seed,
+        .random_percent = options_.both_tiers ? kRandomPercent : 0};
     for (uint32_t i = 0; i < synthetic::kVcpus; ++i) {
       workers.push_back(std::make_unique<synthetic::Vcpu>(parts, i, counts_));
     }

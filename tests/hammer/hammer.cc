@@ -25,10 +25,11 @@ namespace {
 constexpr int64_t kLookNs = kNsPerS / 4;
 constexpr int64_t kProgressNs = 5 * kNsPerS;
 constexpr int64_t kFinishNs = 60 * kNsPerS;
-// Swap-outs and swap-ins to so many operations, and takings back before the drop: fewer, and this
-// was no test.
+// Swap-outs and swap-ins to so many operations, takings back before the drop, and pages from the
+// disk if there is one: fewer, and this was no test.
 constexpr uint64_t kOperationsPerSwap = 2000;
 constexpr uint64_t kOperationsPerGivenBack = 20000;
+constexpr uint64_t kOperationsPerDiskPage = 10000;
 
 class Hammer {
  public:
@@ -42,7 +43,9 @@ class Hammer {
                             Guest::Order::kHammer, [&] { return Enough(); }, "the hammering") &&
                         BringBackAndVerify();
     PrintCounts();
-    std::printf("hammer, %lu pages: %s: %s\n", options_.guest.pages, Summary().c_str(),
+    if (options_.guest.both_tiers) std::fputs(DiskSummary().c_str(), stdout);
+    std::printf("hammer, %lu pages%s: %s: %s\n", options_.guest.pages,
+                options_.guest.both_tiers ? ", both tiers" : "", Summary().c_str(),
                 passed ? "passed" : "FAILED");
     return passed;
   }
@@ -61,11 +64,29 @@ class Hammer {
         report_.stuck);
   }
 
+  std::string DiskSummary() const {
+    const WatchedDisk::Counts& disk = protocol_->disk_counts();
+    return absl::StrFormat(
+        "  disk: %d blocks written (%d of raw pages), %d read (%d of raw pages), %d pages from the "
+        "disk; %d writes and %d reads failed\n",
+        disk.blocks_written.load(), disk.raw_written.load(), disk.blocks_read.load(),
+        disk.raw_read.load(), PagesFromDisk(), disk.failed_writes.load(), disk.failed_reads.load());
+  }
+
   // Chasing is for larger guests.
   bool EveryKindWasDone() const {
     const auto& counts = guest_->by_operation();
     return std::all_of(counts.begin(), counts.end() - 1,
                        [](const auto& count) { return count > 0; });
+  }
+
+  // Each block that was read, for one page, and what came along with it.
+  uint64_t PagesFromDisk() const {
+    return protocol_->disk_counts().blocks_read + protocol_->stats().read_ahead;
+  }
+  bool EnoughFromDisk() const {
+    const WatchedDisk::Counts& disk = protocol_->disk_counts();
+    return PagesFromDisk() >= options_.operations / kOperationsPerDiskPage && disk.raw_read > 0;
   }
 
   bool Enough() const {
@@ -74,7 +95,8 @@ class Hammer {
     return guest_->operations() >= options_.operations && EveryKindWasDone() &&
            swaps >= options_.operations / kOperationsPerSwap &&
            stats.given_back >= options_.operations / kOperationsPerGivenBack &&
-           stats.discarded > 0 && report_.barriers_that_waited > 0 && report_.slow_pages > 0;
+           (!options_.guest.both_tiers || EnoughFromDisk()) && stats.discarded > 0 &&
+           report_.barriers_that_waited > 0 && report_.slow_pages > 0;
   }
 
   // Gives the order and looks until `happened`, the time is over, or something is wrong.

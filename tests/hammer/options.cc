@@ -12,12 +12,13 @@ namespace {
 
 constexpr char kUsage[] =
     "usage: hammer --pages N [--operations N] [--seconds N] [--seed N] [--signals] [--delays]\n"
-    "              [--slowness N] [--disk-folder DIR]...\n"
+    "              [--both-tiers] [--slowness N] [--disk-folder DIR]...\n"
     "A guest with N pages checks every byte while ebbd's page protocol swaps it out and in.\n"
     "  --operations  on pages, at least (1000000)\n"
     "  --seconds     for that, at most (600)\n"
     "  --signals     with a signal storm\n"
     "  --delays      holds threads of the protocol up at test points\n"
+    "  --both-tiers  a small pool, and a disk behind it, besides pages that do not compress\n"
     "  --slowness    of the machine: 10 where it is emulated (1)\n"
     "  --disk-folder where a file for direct I/O may lie (the working directory, /var/tmp)\n"
     "The last line says what happened. The exit status is 0 if no byte was wrong, nothing hung,\n"
@@ -30,6 +31,7 @@ constexpr option kOptions[] = {
     {"seed", required_argument, nullptr, 'r'},
     {"signals", no_argument, nullptr, 'S'},
     {"delays", no_argument, nullptr, 'd'},
+    {"both-tiers", no_argument, nullptr, 'b'},
     {"slowness", required_argument, nullptr, 'w'},
     {"disk-folder", required_argument, nullptr, 'f'},
     {},
@@ -74,6 +76,9 @@ Options ParseOptions(int argc, char** argv) {
         break;
       case 'd':
         options.delays = true;
+        break;
+      case 'b':
+        options.guest.both_tiers = true;
         break;
       case 'w':
         options.guest.slowness = static_cast<int64_t>(Number(optarg));

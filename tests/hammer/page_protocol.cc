@@ -31,9 +31,11 @@ constexpr uint64_t kPrefetchPages = 16;
 // pages alone for longer than a thread may be stuck.
 constexpr int64_t kPrefetchNs = 3 * kNsPerS;
 constexpr int64_t kPrefetchPeriodNs = kPrefetchNs + 2 * Guest::kStuckNs;
+// As long as reads of the disk may take.
+constexpr int64_t kReadNs = 20 * kNsPerS;
 
 // Everything out, a part of it, or nothing for a while: then the guest gets something done.
-uint64_t ChooseTarget(uint64_t pages, Random* random) {
+uint64_t TargetFor(uint64_t pages, Random* random) {
   const uint64_t choice = random->Below(8);
   if (choice < 3) return UINT64_MAX;
   return choice < 5 ? 0 : random->Below(pages);
@@ -43,32 +45,45 @@ uint64_t ChooseTarget(uint64_t pages, Random* random) {
 
 absl::StatusOr<std::unique_ptr<PageProtocol>> PageProtocol::Start(Guest* guest,
                                                                   const GuestOptions& options) {
+  EBB_ASSIGN_OR_RETURN(std::unique_ptr<Tiers> tiers, Tiers::Open(options));
   EBB_ASSIGN_OR_RETURN(std::unique_ptr<GuestMemory> memory,
                        QemuMemory::Open(guest->TakeHandles(), guest->layout()));
   EBB_ASSIGN_OR_RETURN(std::unique_ptr<SharedSwapState> shared_state,
-                       SharedSwapState::Create(memory->pages()));
-  return std::unique_ptr<PageProtocol>(
-      new PageProtocol(guest, std::move(memory), std::move(shared_state), options));
+                       SharedSwapState::Create(memory->pages(), tiers->host_tiers()));
+  Reads reads;
+  for (std::unique_ptr<DiskQueue>* queue : {&reads.fault_thread, &reads.mover, &reads.prefetch}) {
+    EBB_ASSIGN_OR_RETURN(*queue, tiers->OpenReads());
+  }
+  return std::unique_ptr<PageProtocol>(new PageProtocol(guest, std::move(tiers), std::move(memory),
+                                                        std::move(shared_state), std::move(reads),
+                                                        options));
 }
 
-PageProtocol::PageProtocol(Guest* guest, std::unique_ptr<GuestMemory> memory,
-                           std::unique_ptr<SharedSwapState> shared_state,
+PageProtocol::PageProtocol(Guest* guest, std::unique_ptr<Tiers> tiers,
+                           std::unique_ptr<GuestMemory> memory,
+                           std::unique_ptr<SharedSwapState> shared_state, Reads reads,
                            const GuestOptions& options)
     : guest_(guest),
       slowness_(options.slowness),
+      tiers_(std::move(tiers)),
       memory_(std::move(memory)),
       shared_state_(std::move(shared_state)),
       barrier_(guest, [this] { alarm_.Ring(); }),
-      mover_("hammer", memory_.get(), &shared_state_->state(), &residency_),
-      fault_thread_("hammer", {memory_.get(), &shared_state_->state(), &residency_, &alarm_}),
+      mover_("hammer", memory_.get(), &shared_state_->state(), &residency_, std::move(reads.mover)),
+      fault_thread_("hammer", {memory_.get(), &shared_state_->state(), &residency_, &alarm_},
+                    std::move(reads.fault_thread)),
       first_reclaim_({memory_.get(), &shared_state_->state(), &residency_, &barrier_, &mover_}),
       second_reclaim_({memory_.get(), &shared_state_->state(), &residency_, &barrier_, &mover_}) {
   fault_thread_.Start();
   mover_.Start();
   const uint64_t seed = options.seed;
   threads_.emplace_back([this, seed] { RunReclaim(&first_reclaim_, 0, seed); });
-  threads_.emplace_back([this, seed] { RunReclaim(&second_reclaim_, 1, seed + 1); });
-  threads_.emplace_back([this, seed] { RunPrefetch(seed + 2); });
+  if (!tiers_->has_disk()) {
+    threads_.emplace_back([this, seed] { RunReclaim(&second_reclaim_, 1, seed + 1); });
+  }
+  threads_.emplace_back([this, seed, queue = std::move(reads.prefetch)]() mutable {
+    RunPrefetch(std::move(queue), seed + 2);
+  });
 }
 
 PageProtocol::~PageProtocol() {
@@ -80,28 +95,44 @@ PageProtocol::~PageProtocol() {
   fault_thread_.Stop();
 }
 
+// ---- Reclaim
+// --------------------------------------------------------------------------------------
+
 void PageProtocol::RunReclaim(Reclaim* reclaim, size_t number, uint64_t seed) {
   EnterThreadRole("reclaim/hammer", ThreadRole::kFault);
   StayOnCpu(number);
   Random random(seed);
   const int64_t begin_ns = MonotonicNs();
-  int64_t chosen_ns = 0;
+  bool gave_up = false;
   while (!stopping_) {
-    const int64_t now_ns = MonotonicNs();
-    if (now_ns - chosen_ns > kTargetNs * slowness_) {
-      target_ = ChooseTarget(memory_->pages(), &random);
-      // Now and then with a limit as well, for what faults do at one: they are slowed down.
-      const bool limited = random.Chance(3) && !IsAhead();
-      residency_.SetLimit(limited ? memory_->pages() / 2 : UINT64_MAX);
-      chosen_ns = now_ns;
-    }
-    if (!IsAhead()) {
+    if (ending_ && !gave_up) {
       const std::lock_guard lock(turn_);
-      reclaim->RunPass((now_ns - begin_ns) * kHaste / slowness_ + 1, target_);
+      reclaim->GiveUp();
+      residency_.SetLimit(UINT64_MAX);
+      gave_up = true;
+    }
+    if (!gave_up) ChooseTarget(&random);
+    // One reclaimer must do the work of two.
+    if (tiers_->has_disk()) StayOnCpu(random.Below(kCpus));
+    if (gave_up || !IsAhead()) {
+      const std::lock_guard lock(turn_);
+      const int64_t now_ns = (MonotonicNs() - begin_ns) * kHaste / slowness_ + 1;
+      reclaim->RunPass(now_ns, gave_up ? UINT64_MAX : target_.load());
+      nothing_stored_ = NothingStored();
     }
     alarm_.Sleep(static_cast<int64_t>(random.Below(kMostPauseNs)) * slowness_);
   }
-  reclaim->GiveUp();
+  if (!gave_up) reclaim->GiveUp();
+}
+
+void PageProtocol::ChooseTarget(Random* random) {
+  const int64_t now_ns = MonotonicNs();
+  if (now_ns - target_chosen_ns_ <= kTargetNs * slowness_) return;
+  target_ = TargetFor(memory_->pages(), random);
+  // Now and then with a limit as well, for what faults do at one: they are slowed down.
+  const bool limited = random->Chance(3) && !IsAhead();
+  residency_.SetLimit(limited ? memory_->pages() / 2 : UINT64_MAX);
+  target_chosen_ns_ = now_ns;
 }
 
 bool PageProtocol::IsAhead() const {
@@ -110,47 +141,84 @@ bool PageProtocol::IsAhead() const {
          guest_->operations() + memory_->pages();
 }
 
+bool PageProtocol::NothingStored() const {
+  SwapState& state = shared_state_->state();
+  if (state.pool().stats().objects != 0) return false;
+  if (state.disk() == nullptr) return true;
+  return state.disk()->writes_in_flight() == 0 && state.disk()->blocks().used_blocks() == 0;
+}
+
+// ---- Prefetch
+// -------------------------------------------------------------------------------------
+
 // Brings runs of pages back that nobody has asked for; now and then the mover brings all of them.
-void PageProtocol::RunPrefetch(uint64_t seed) {
+void PageProtocol::RunPrefetch(std::unique_ptr<DiskQueue> reads, uint64_t seed) {
   EnterThreadRole("prefetch/hammer", ThreadRole::kFault);
   Random random(seed);
-  SwapState& state = shared_state_->state();
-  const auto swap_in = std::make_unique<SwapIn>(memory_.get(), &state);
+  const auto swap_in =
+      std::make_unique<SwapIn>(memory_.get(), &shared_state_->state(), std::move(reads));
   const int64_t begin_ns = MonotonicNs();
-  while (!stopping_) {
+  while (!ending_ && !stopping_) {
     if ((MonotonicNs() - begin_ns) / slowness_ % kPrefetchPeriodNs > kPrefetchNs) {
+      EndReads(swap_in.get());
       WaitReadable(stop_event_.fd(), stop_event_, kPrefetchNs);
       continue;
     }
-    const uint64_t first = random.Below(memory_->pages());
-    const uint64_t end = std::min(memory_->pages(), first + 1 + random.Below(kPrefetchPages));
-    for (PageIndex page = {first}; page.value < end; page = page + 1) {
-      const PageWord word = state.words().Load(page);
-      if (word.state() == PageState::kSwapped && swap_in->Run(page, word) == PageOutcome::kServed) {
-        residency_.Add(1);
-      }
-    }
+    Prefetch(swap_in.get(), &random);
     if (random.Chance(1)) mover_.BringBack(random.Below(memory_->pages()));
     WaitReadable(stop_event_.fd(), stop_event_, kPrefetchPauseNs * slowness_);
   }
+  EndReads(swap_in.get());
 }
+
+void PageProtocol::Prefetch(SwapIn* swap_in, Random* random) {
+  const uint64_t first = random->Below(memory_->pages());
+  const uint64_t end = std::min(memory_->pages(), first + 1 + random->Below(kPrefetchPages));
+  for (PageIndex page = {first}; page.value < end; page = page + 1) {
+    const PageWord word = shared_state_->state().words().Load(page);
+    if (word.state() == PageState::kSwapped && swap_in->Run(page, word) == PageOutcome::kServed) {
+      residency_.Add(1);
+    }
+  }
+  while (const std::optional<SwapIn::ReadPage> read = swap_in->NextRead(random->Chance(50))) {
+    const bool served = read->outcome == PageOutcome::kServed;
+    residency_.Add(static_cast<int64_t>(read->read_ahead_pages + (served ? 1 : 0)));
+  }
+}
+
+// Whose pages would stay where they are.
+void PageProtocol::EndReads(SwapIn* swap_in) {
+  const int64_t deadline_ns = MonotonicNs() + kReadNs * slowness_;
+  WakeEvent never;
+  while (swap_in->reads_in_flight() > 0 && MonotonicNs() < deadline_ns) {
+    if (swap_in->NextRead(false)) continue;
+    WaitReadable(swap_in->reads_fd(), never, kNsPerMs);
+  }
+}
+
+// ---- The end
+// --------------------------------------------------------------------------------------
 
 absl::Status PageProtocol::BringAllBack(int64_t timeout_ns) {
   const int64_t deadline_ns = MonotonicNs() + timeout_ns;
-  stopping_ = true;
+  ending_ = true;
   stop_event_.Set();
-  for (std::thread& thread : threads_) thread.join();
-  threads_.clear();
-  residency_.SetLimit(UINT64_MAX);
   WakeEvent never;
-  while (MonotonicNs() < deadline_ns) {
+  bool is_back = false;
+  while (MonotonicNs() < deadline_ns && !(is_back && nothing_stored_)) {
     mover_.BringBack(UINT64_MAX);
     while (mover_.bring_back_state() == Mover::BringBackState::kRunning &&
            MonotonicNs() < deadline_ns) {
       WaitReadable(never.fd(), never, kNsPerMs);
     }
-    if (mover_.Idle() && !IsBusy()) break;
+    // What was said before everything was back says nothing.
+    if (!is_back) nothing_stored_ = false;
+    is_back = mover_.Idle() && !IsBusy();
   }
+  // Only now: what a thread has asked the disk for fails when it ends.
+  stopping_ = true;
+  for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
   shared_state_->state().ReapRetired();
   EBB_RETURN_IF_ERROR(CheckNothingLeft());
   if (!first_reclaim_.Unregister() || !second_reclaim_.Unregister()) {
@@ -177,13 +245,15 @@ absl::Status PageProtocol::CheckNothingLeft() const {
     }
   }
   const SwapStats& stats = state.stats();
-  if (stats.swapped_pages != 0 || stats.same_filled_pages != 0 || stats.lost_pages != 0) {
+  if (stats.swapped_pages != 0 || stats.same_filled_pages != 0 || stats.lost_pages != 0 ||
+      stats.disk_pages != 0) {
     return absl::InternalError(absl::StrFormat(
-        "all pages are back, but %d count as swapped, %d as same-filled, %d as lost",
-        stats.swapped_pages.load(), stats.same_filled_pages.load(), stats.lost_pages.load()));
+        "all pages are back, but %d count as swapped, %d as same-filled, %d as lost, %d as on disk",
+        stats.swapped_pages.load(), stats.same_filled_pages.load(), stats.lost_pages.load(),
+        stats.disk_pages.load()));
   }
-  if (state.pool().stats().objects != 0) {
-    return absl::InternalError("all pages are back, but the pool still holds objects");
+  if (!NothingStored()) {
+    return absl::InternalError("all pages are back, but the pool or the disk still holds some");
   }
   return absl::OkStatus();
 }

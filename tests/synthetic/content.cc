@@ -24,6 +24,8 @@ std::string ToString(Stamp stamp) {
       return version + ", same-filled";
     case Stamp::Kind::kSectors:
       return version + ", disk sector " + std::to_string(stamp.first_sector());
+    case Stamp::Kind::kRandom:
+      return version + ", random";
   }
   return "?";
 }
@@ -43,6 +45,8 @@ uint64_t Content::Word(uint64_t place, Stamp stamp, size_t index, size_t words) 
       const uint64_t sector = stamp.first_sector() + index / kSectorWords;
       return HalfRandom(Mix(seed_ + 1) ^ Mix(sector), index % kSectorWords, kSectorWords);
     }
+    case Stamp::Kind::kRandom:
+      return Mix(key + (index + 1) * 0x9e3779b97f4a7c15);
   }
   return 0;
 }

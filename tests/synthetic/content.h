@@ -24,6 +24,7 @@ class Stamp {
     kWords,    // depends on place and version; compresses to a half
     kFilled,   // one 32-bit value again and again, depending on place and version
     kSectors,  // read from the disk: depends on which sectors
+    kRandom,   // as kWords, but does not compress
   };
   constexpr Stamp() = default;
   constexpr Stamp(Kind kind, uint32_t version, uint32_t first_sector = 0)

@@ -145,7 +145,8 @@ std::string Slices::WhatElse(const Slice& slice, std::span<const volatile uint64
   if (Holds(slice, slice.before, copy)) return "the one before: " + ToString(slice.before);
   const uint32_t version = slice.expected.version();
   for (uint32_t older = 1; older <= std::min(version, kOlderVersions); ++older) {
-    for (const Stamp::Kind kind : {Stamp::Kind::kWords, Stamp::Kind::kFilled}) {
+    for (const Stamp::Kind kind :
+         {Stamp::Kind::kWords, Stamp::Kind::kFilled, Stamp::Kind::kRandom}) {
       const Stamp stamp(kind, version - older);
       if (Holds(slice, stamp, copy)) return "an older one: " + ToString(stamp);
     }

@@ -193,7 +193,8 @@ uint64_t Vcpu::Run(Operation operation, size_t slice) {
 }
 
 Stamp::Kind Vcpu::ChooseKind() {
-  return random_.Chance(10) ? Stamp::Kind::kFilled : Stamp::Kind::kWords;
+  if (random_.Chance(10)) return Stamp::Kind::kFilled;
+  return random_.Chance(parts_.random_percent) ? Stamp::Kind::kRandom : Stamp::Kind::kWords;
 }
 
 void Vcpu::Store(size_t slice) { slices_.Write(slice, slices_.NextStamp(slice, ChooseKind())); }

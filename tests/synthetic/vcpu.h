@@ -54,6 +54,7 @@ class Vcpu : public Worker {
     const DirectFile* disk;   // with the sectors to read; direct I/O is left out if it is not valid
     std::vector<std::string> disk_folders;
     uint64_t seed;
+    uint64_t random_percent = 0;  // of what is written does not compress
   };
   // Slices operated on, by operation; shared by all VCPUs.
   using Counts = std::array<std::atomic<uint64_t>, kOperations>;
