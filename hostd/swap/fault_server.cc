@@ -109,8 +109,7 @@ void FaultServer::Finish(const Fault& fault, PageOutcome outcome, int64_t now_ns
       PutAsideLonger(fault, kFirstRetryNs, kMaxRetryNs, now_ns);
       return;
     case PageOutcome::kNoMemory:
-      parts_.reclaim->Ring();
-      PutAside(fault, now_ns + kNoMemoryRetryNs);
+      AwaitMemory(fault, now_ns);
       return;
     case PageOutcome::kLost:
       parts_.reclaim->Ring();  // it has a loss to report
@@ -119,6 +118,15 @@ void FaultServer::Finish(const Fault& fault, PageOutcome outcome, int64_t now_ns
       PutAsideLonger(fault, kFirstLostRetryNs, kMaxLostRetryNs, now_ns);
       return;
   }
+}
+
+// Reclaim makes room by what is ready to be dropped, and if that is not enough it is asked again.
+void FaultServer::AwaitMemory(Fault fault, int64_t now_ns) {
+  if (!fault.no_memory) Count(parts_.state->stats().no_memory);
+  fault.no_memory = true;
+  parts_.residency->NoteNoMemory();
+  parts_.reclaim->Ring();
+  PutAside(fault, now_ns + kNoMemoryRetryNs);
 }
 
 // True when the disk has answered some.

@@ -47,6 +47,7 @@ class FaultServer {
     int64_t paced_since_ns = 0;  // when pacing began; 0: not paced
     bool pacing_over = false;    // a fault is paced once, whatever else delays it
     int64_t backoff_ns = 0;      // how long it was put aside last
+    bool no_memory = false;      // it has found none, and is counted
   };
   std::span<const Fault> aside() const { return std::span(aside_).first(aside_count_); }
 
@@ -54,6 +55,7 @@ class FaultServer {
   void Handle(const GuestMessage& message, int64_t now_ns);
   void Serve(Fault fault, int64_t now_ns);
   void Finish(const Fault& fault, PageOutcome outcome, int64_t now_ns);
+  void AwaitMemory(Fault fault, int64_t now_ns);
   bool FinishReads(int64_t now_ns);
   bool Pace(Fault* fault, bool swapped, int64_t now_ns);
   void NoteSwappedIn(const Fault& fault);

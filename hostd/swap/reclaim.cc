@@ -62,6 +62,7 @@ int64_t Reclaim::RunPass(int64_t now_ns, uint64_t once_target) {
 
   const ReclaimPlan plan = Plan(now_ns, once_target);
   SwapOut(std::min(plan.swap_out, kSwapOutStepPages), now_ns);
+  pages_to_drop_ = std::min(pages_to_drop_, ready_.pages.load());
   Guard(plan.guard, now_ns - plan.cool_age_ns);
   Cool(plan.cool, now_ns);
   if (plan.want_barrier) parts_.barrier->Request(plan.urgent);
@@ -76,7 +77,7 @@ int64_t Reclaim::RunPass(int64_t now_ns, uint64_t once_target) {
 }
 
 ReclaimPlan Reclaim::Plan(int64_t now_ns, uint64_t once_target) {
-  const Residency& residency = *parts_.residency;
+  Residency& residency = *parts_.residency;
   ReclaimSignals signals;
   signals.resident = residency.resident();
   signals.target = std::min(residency.target(), once_target);
@@ -87,10 +88,16 @@ ReclaimPlan Reclaim::Plan(int64_t now_ns, uint64_t once_target) {
   inflow_.Sample(now_ns, signals.resident, parts_.state->stats().swapped_out);
   signals.inflow_per_s = inflow_.pages_per_s();
   signals.barrier_interval_ns = parts_.barrier->IntervalNs();
+  signals.no_memory = residency.TakeNoMemory();
 
   // Nothing is to be stored, so that nothing wants for room.
   if (signals.resident <= signals.target) pool_is_full_.store(false, std::memory_order_relaxed);
-  const ReclaimPlan plan = PlanReclaim(signals);
+  ReclaimPlan plan = PlanReclaim(signals);
+  // All that is ready, in as many passes as it takes. Where the pool has no room it is given up:
+  // whoever still waits for memory says so again.
+  if (signals.no_memory) pages_to_drop_ = signals.ready;
+  if (now_ns < pool_full_until_ns_) pages_to_drop_ = 0;
+  plan.swap_out = std::max(plan.swap_out, std::min(pages_to_drop_, signals.ready));
   reserve_target_ = plan.reserve_target;
   // Near its limit the VM's first touches must be seen, or it could cross the limit unnoticed.
   if (residency.limited() && plan.reserve_target > 0) registration_.EnsureAll();

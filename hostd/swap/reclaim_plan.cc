@@ -29,11 +29,17 @@ uint64_t Missing(uint64_t wanted, uint64_t have) { return wanted > have ? wanted
 ReclaimPlan PlanReclaim(const ReclaimSignals& signals) {
   ReclaimPlan plan;
   plan.cool_age_ns = kCoolAgeNs;
-  // Below half of its target a VM is left alone: nothing will be needed soon.
-  if (signals.target == UINT64_MAX || signals.resident < signals.target / 2) return plan;
+  // Below half of its target a VM is left alone: nothing will be needed soon. But not where its
+  // threads wait for memory: its target says nothing of what its cgroup, or the host, has.
+  const bool is_low = signals.target == UINT64_MAX || signals.resident < signals.target / 2;
+  if (is_low && !signals.no_memory) return plan;
 
-  const uint64_t excess = Missing(signals.resident, signals.target);
+  uint64_t excess = Missing(signals.resident, signals.target);
   plan.swap_out = std::min(excess, signals.ready);
+  if (signals.no_memory) {
+    excess = std::max(excess, kMinReservePages);
+    plan.swap_out = signals.ready;
+  }
 
   // Half of the limit at most: the rest must stay for what the guest works on.
   const uint64_t most = std::max(signals.limit / 2, kMinReservePages);

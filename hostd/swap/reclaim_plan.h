@@ -15,6 +15,7 @@ struct ReclaimSignals {
   uint64_t ready = 0;
   uint64_t inflow_per_s = 0;        // pages that became resident lately: swap-ins, first touches
   int64_t barrier_interval_ns = 0;  // how far apart I/O barriers are
+  bool no_memory = false;           // a page found none, in the VM's cgroup or on the host
 };
 
 struct ReclaimPlan {

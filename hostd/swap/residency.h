@@ -42,6 +42,14 @@ class Residency {
   // Whether faults may be slowed down for the limit's sake.
   void SetMayPace(bool may_pace) { may_pace_.store(may_pace, std::memory_order_relaxed); }
 
+  // A page found no memory, in the VM's cgroup or on the host. Said again as long as that lasts.
+  void NoteNoMemory() { no_memory_.store(true, std::memory_order_relaxed); }
+  // Whether it was said since this was last asked. For the reclaim thread.
+  bool TakeNoMemory() {
+    return no_memory_.load(std::memory_order_relaxed) &&
+           no_memory_.exchange(false, std::memory_order_relaxed);
+  }
+
   // The VM is at its limit and nothing can be dropped at once, or reclaim does not keep up: its
   // faults are to be slowed down.
   bool MustPace() const {
@@ -60,6 +68,7 @@ class Residency {
   std::atomic<int64_t> resident_{0};
   std::atomic<uint64_t> ready_{0};
   std::atomic<bool> may_pace_{true};
+  std::atomic<bool> no_memory_{false};
 };
 
 }  // namespace ebb

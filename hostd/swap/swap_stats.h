@@ -28,6 +28,8 @@ struct SwapStats {
   std::atomic<uint64_t> write_protect_faults{0};
   std::atomic<uint64_t> paced_faults{0};
   std::atomic<uint64_t> paced_ns{0};
+  // Faults that had to wait because the host, or the VM's memory cgroup, was full.
+  std::atomic<uint64_t> no_memory{0};
   // A page was there although ebbd had swapped it out: somebody wrote behind its back.
   std::atomic<uint64_t> foreign_pages{0};
   // The kernel refused to free memory of the VM that was stored.

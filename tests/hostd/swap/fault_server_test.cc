@@ -114,6 +114,25 @@ TEST_F(FaultServerTest, SecondMessageOfAWaitingPageIsServedWithTheFirst) {
   EXPECT_TRUE(Served(writer));
 }
 
+TEST_F(FaultServerTest, FaultThatFindsNoMemoryIsCountedOnceAndAsksReclaimEachTime) {
+  vm_.SwapOut(3);
+  vm_.memory.FailNext(GuestOp::kFill, OsResult::kNoMemory, 3);
+  const auto reader = vm_.memory.StartRead({3});
+  for (int time = 0; time < 3; ++time) {
+    EXPECT_TRUE(ServesUntil([&] { return residency_.TakeNoMemory(); })) << time;
+  }
+  EXPECT_TRUE(Served(reader));
+  EXPECT_FALSE(residency_.TakeNoMemory());
+  EXPECT_EQ(stats().no_memory, 1u);
+}
+
+TEST_F(FaultServerTest, FirstTouchThatFindsNoMemoryIsTriedAgain) {
+  vm_.memory.FailNext(GuestOp::kFillZero, OsResult::kNoMemory, 2);
+  EXPECT_TRUE(Served(vm_.memory.StartRead({100})));
+  EXPECT_TRUE(residency_.TakeNoMemory());
+  EXPECT_EQ(stats().no_memory, 1u);
+}
+
 TEST_F(FaultServerTest, LostPageHoldsItsThreadAndNobodyElse) {
   vm_.SwapOut(3);
   vm_.SwapOut(4);

@@ -49,6 +49,29 @@ TEST(PlanReclaim, VmBelowHalfOfItsTargetIsLeftAlone) {
   ExpectNothing(signals);
 }
 
+TEST(PlanReclaim, VmThatFindsNoMemoryDropsItsReserveAndPreparesAnother) {
+  ReclaimSignals signals = AtRest();
+  signals.resident = kTarget / 2 - 1;  // where it would be left alone
+  signals.no_memory = true;
+  const ReclaimPlan plan = PlanReclaim(signals);
+  EXPECT_EQ(plan.swap_out, signals.ready);
+  EXPECT_EQ(plan.guard, kMinReserve);
+  EXPECT_TRUE(plan.urgent);
+}
+
+TEST(PlanReclaim, VmWithoutATargetThatFindsNoMemoryIsNotLeftAlone) {
+  ReclaimSignals signals = AtRest();
+  signals.target = UINT64_MAX;
+  signals.limit = UINT64_MAX;
+  signals.ready = 0;
+  signals.no_memory = true;
+  const ReclaimPlan plan = PlanReclaim(signals);
+  EXPECT_EQ(plan.swap_out, 0u);
+  EXPECT_EQ(plan.guard, 2 * kMinReserve);
+  EXPECT_GT(plan.cool, 0u);
+  EXPECT_TRUE(plan.urgent);
+}
+
 TEST(PlanReclaim, VmAtHalfOfItsTargetPreparesAReserve) {
   ReclaimSignals signals = AtRest();
   signals.resident = kTarget / 2;

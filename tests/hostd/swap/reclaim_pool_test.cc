@@ -24,6 +24,26 @@ TEST_F(ReclaimWithSmallPoolTest, WhatHasNoRoomInThePoolStaysResidentAndIsNotTrie
   EXPECT_LE(memory_.Calls(GuestOp::kRead).size(), 64u);
 }
 
+TEST_F(ReclaimWithSmallPoolTest, NoMemoryAndNoRoomInThePoolIsNotTriedAllTheTime) {
+  for (uint64_t page = 0; page < kPages; ++page) memory_.Populate({page}, LargeContentOf(page));
+  residency_.SetLimit(kPages + 1000);
+  for (int pass = 0; pass < 50 && !reclaim_->PoolIsFull(); ++pass) {
+    residency_.NoteNoMemory();
+    barrier_.CompleteNow();
+    Pass();
+  }
+  ASSERT_TRUE(reclaim_->PoolIsFull());
+  EXPECT_GT(Pass(10 * kNsPerMs), 0);
+  // Each of these is a fault that tries again.
+  memory_.ForgetCalls();
+  for (int pass = 0; pass < 10; ++pass) {
+    residency_.NoteNoMemory();
+    Pass(2 * kNsPerMs);
+    EXPECT_GT(Pass(0), 0) << "without end";
+  }
+  EXPECT_LE(memory_.Calls(GuestOp::kRead).size(), 64u);
+}
+
 TEST_F(ReclaimWithSmallPoolTest, ReclaimGoesOnWhenThePoolHasRoomAgain) {
   for (uint64_t page = 0; page < kPages; ++page) memory_.Populate({page}, LargeContentOf(page));
   residency_.SetLimit(kPages / 4);

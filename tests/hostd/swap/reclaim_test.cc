@@ -61,6 +61,37 @@ TEST_F(ReclaimTest, RefaultedPagesAreReplacedByOthers) {
   EXPECT_LE(memory_.ResidentPages(), residency_.target());
 }
 
+// ---- No memory in the cgroup or on the host -----------------------------------------------------
+
+TEST_F(ReclaimTest, VmThatFindsNoMemoryDropsItsWholeReserveAtOnce) {
+  PopulateAll();
+  residency_.SetLimit(kPages + 1000);  // and so far below its target that nothing is dropped
+  RunToTheEnd();
+  const uint64_t ready = reclaim_->status().ready;
+  ASSERT_GT(ready, 512u) << "more than a pass takes";
+  ASSERT_EQ(state_->stats().swapped_pages, 0u);
+  residency_.NoteNoMemory();
+  for (int pass = 0; Pass(/*ns=*/0) == 0; ++pass) ASSERT_LT(pass, 100) << "without end";
+  EXPECT_EQ(reclaim_->status().ready, 0u);
+  EXPECT_EQ(state_->stats().swapped_pages, ready);
+  EXPECT_EQ(memory_.ResidentPages(), kPages - ready);
+}
+
+TEST_F(ReclaimTest, VmWithoutALimitMakesRoomAsLongAsItFindsNoMemory) {
+  PopulateAll();
+  for (int pass = 0; pass < 20 && state_->stats().swapped_pages == 0; ++pass) {
+    residency_.NoteNoMemory();
+    barrier_.CompleteNow();
+    Pass();
+  }
+  EXPECT_GT(state_->stats().swapped_pages, 0u);
+  RunToTheEnd();
+  const uint64_t swapped = state_->stats().swapped_pages;
+  RunToTheEnd();
+  EXPECT_EQ(state_->stats().swapped_pages, swapped) << "then the VM is left alone";
+  for (uint64_t page = 0; page < kPages; page += 7) ExpectGuestReads(page, ContentOf(page));
+}
+
 // ---- Cooling: the second chance -----------------------------------------------------------------
 
 TEST_F(ReclaimTest, PagesAreRegisteredBeforeTheyCool) {

@@ -51,6 +51,14 @@ TEST_F(ResidencyTest, LimitCanBeLifted) {
   EXPECT_FALSE(residency_.limited());
 }
 
+TEST_F(ResidencyTest, MissingMemoryIsTakenOnce) {
+  EXPECT_FALSE(residency_.TakeNoMemory());
+  residency_.NoteNoMemory();
+  residency_.NoteNoMemory();
+  EXPECT_TRUE(residency_.TakeNoMemory());
+  EXPECT_FALSE(residency_.TakeNoMemory());
+}
+
 TEST_F(ResidencyTest, AddsAndRefreshesAddUp) {
   residency_.Refresh(100);
   residency_.Add(5);
