@@ -91,6 +91,10 @@ uint64_t SizeFrom(const char* option, const char* text) {
 void ParseDisk(const std::string& text, Options* options) {
   const size_t colon = text.rfind(':');
   options->disk = text.substr(0, colon);
+  if (options->disk.empty()) {
+    std::fprintf(stderr, "ebbd: --disk %s: names no file or device\n", text.c_str());
+    std::exit(2);
+  }
   if (colon != std::string::npos) {
     options->disk_bytes = SizeFrom("disk", text.c_str() + colon + 1);
   }

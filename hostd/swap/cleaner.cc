@@ -36,15 +36,14 @@ void Cleaner::Run(int64_t now_ns) {
   if (reading_ > 0 || !objects_.empty() || now_ns < not_before_ns_ || !IsWorthIt()) return;
   blocks_read_ = 0;
   const std::vector<uint32_t> sparse = FindSparse();
-  if (sparse.size() < kLeastBlocks) {
-    not_before_ns_ = now_ns + kPauseNs;
-    return;
-  }
+  if (sparse.size() < kLeastBlocks) return Pause(now_ns);
   for (const uint32_t block : sparse) {
     if (!disk_->StartRead(block, now_ns)) break;
     ++reading_;
   }
 }
+
+void Cleaner::Pause(int64_t now_ns) { not_before_ns_ = now_ns + kPauseNs; }
 
 std::vector<uint32_t> Cleaner::FindSparse() {
   std::vector<uint32_t> found;
@@ -86,6 +85,8 @@ std::optional<Cleaner::Object> Cleaner::Verified(ConstDiskBlock block, uint32_t 
   const SwapDesc desc = state_->table().Load(member.id);
   const SwapLocation at = desc.location;
   if (at.tier() != TierKind::kDisk || at.disk_location().block != number) return std::nullopt;
+  // A block of its own since it was asked for, whose content the guest has chosen.
+  if (at.codec() == Codec::kRaw) return std::nullopt;
   const uint32_t offset = at.disk_location().offset_bytes;
   if (offset + at.length_bytes() > block.size()) return std::nullopt;
   const ConstDiskBlock::element_type* const bytes = block.data() + offset;
@@ -102,7 +103,7 @@ std::vector<Cleaner::Object> Cleaner::Take(int64_t now_ns) {
   EBB_TEST_POINT("cleaner.read");
   if (blocks_read_ >= kLeastBlocks) return std::exchange(objects_, {});
   for (const Object& object : std::exchange(objects_, {})) state_->EndCopy(object.id);
-  not_before_ns_ = now_ns + kPauseNs;
+  Pause(now_ns);
   return {};
 }
 

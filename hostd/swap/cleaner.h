@@ -21,6 +21,8 @@ class Cleaner {
 
   // Starts reads where that is worth it.
   void Run(int64_t now_ns);
+  // What was taken found no room: does nothing for a while.
+  void Pause(int64_t now_ns);
   // A read that Run has started has ended.
   void EndRead(const DiskShare::Io& read, bool ok);
 

@@ -24,7 +24,7 @@ constexpr int64_t kMaxLostRetryNs = 30 * kNsPerS;
 // Neighbours of a first touch that get zero pages with it.
 constexpr uint64_t kFillAheadPages = 15;
 // A block holds no more near pages than this, but for tiny ones.
-constexpr uint64_t kMaxReadAheadPages = 64;
+constexpr uint64_t kMaxReadAheadPages = 128;
 
 }  // namespace
 
@@ -68,8 +68,9 @@ void FaultServer::Handle(const GuestMessage& message, int64_t now_ns) {
                                   [&](const Fault& other) { return other.page == fault.page; });
   if (aside == aside_end) {
     Serve(fault, now_ns);
-  } else if (aside->backoff_ns >= kFirstLostRetryNs) {
-    // Something woke its threads: maybe the page can be had now.
+  } else if (aside->backoff_ns >= kFirstLostRetryNs &&
+             parts_.state->words().Load(fault.page).state() != PageState::kLost) {
+    // Something woke its threads, and not only that it was tried once more: maybe it can be had.
     aside->due_ns = now_ns;
   }
 }

@@ -68,7 +68,7 @@ int64_t Reclaim::RunPass(int64_t now_ns, uint64_t once_target) {
   if (plan.want_barrier) parts_.barrier->Request(plan.urgent);
 
   parts_.residency->SetReady(ready_.pages);
-  if (plan.swap_out > 0 && !PoolIsFull()) return 0;
+  if (plan.swap_out > 0 && !PoolIsFull() && !store_pages_.disk_was_busy()) return 0;
   if (writing) return kWritingPassNs;
   // A limited VM is looked at often even when it is far from its limit: until its RAM is registered
   // nothing else would tell that it is getting near.
@@ -206,8 +206,11 @@ void Reclaim::SwapOut(uint64_t wanted, int64_t now_ns) {
   // Compressing what has nowhere to go would only cost.
   const uint64_t pool_bytes = parts_.state->pool().stats().object_bytes;
   if (now_ns < pool_full_until_ns_ && pool_bytes + kRoomBytes > pool_full_bytes_) return;
+  // Of what does not compress a cohort goes to the disk as a whole, or none of it.
+  if (store_pages_.disk_was_busy() && !writeback_.CanTakeRaw(kCohortPages)) return;
   bool full = false;
-  for (uint64_t taken = 0; taken < wanted && !ready_.cohorts.empty() && !full;) {
+  bool busy = false;
+  for (uint64_t taken = 0; taken < wanted && !ready_.cohorts.empty() && !full && !busy;) {
     const Cohort cohort = ready_.Pop();
     taken += cohort.pages.size();
     std::vector<StoredPage> stored;
@@ -215,6 +218,7 @@ void Reclaim::SwapOut(uint64_t wanted, int64_t now_ns) {
     store_pages_.Run(cohort.pages, &stored, &give_back);
     EBB_TEST_POINT("reclaim.stored");
     full = store_pages_.pool_was_full();
+    busy = store_pages_.disk_was_busy();
     parts_.sink->Submit(std::move(stored), std::move(give_back));
   }
   if (wanted > 0) pool_is_full_.store(full, std::memory_order_relaxed);

@@ -106,7 +106,7 @@ class Reclaim {
   int64_t round_began_ns_ = 0;      // of what does not compress
   int64_t pool_full_until_ns_ = 0;  // until then nothing is stored, or until less is in the pool:
   uint64_t pool_full_bytes_ = 0;
-  uint64_t pages_to_drop_ = 0;      // of the reserve, because somebody has found no memory
+  uint64_t pages_to_drop_ = 0;  // of the reserve, because somebody has found no memory
   Queue cooling_;
   Queue guarded_;
   Queue ready_;

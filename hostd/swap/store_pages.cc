@@ -15,6 +15,7 @@ StorePages::StorePages(GuestMemory* memory, SwapState* state, Writeback* writeba
 void StorePages::Run(std::span<const ClaimedPage> guarded, std::vector<StoredPage>* stored,
                      std::vector<ClaimedPage>* give_back) {
   pool_was_full_ = false;
+  disk_was_busy_ = false;
   reads_begun_ = state_->discard_order().ReadsBegun();
   const std::vector<ClaimedPage> claimed = Claim(guarded);
   if (claimed.empty()) return;
@@ -103,6 +104,7 @@ StorePages::Result StorePages::StoreRaw(const ClaimedPage& page) {
       state_->incompressible().Forget(page.page);
       return {std::nullopt, true};
     case Writeback::RawResult::kBusy:
+      disk_was_busy_ = true;
       return {};
     case Writeback::RawResult::kNoRoom:
       break;

@@ -26,6 +26,8 @@ class StorePages {
 
   // The pool had no room for a page, in the last Run.
   bool pool_was_full() const { return pool_was_full_; }
+  // The disk had no time for one that does not compress.
+  bool disk_was_busy() const { return disk_was_busy_; }
 
   // `guarded`: pages past their barrier, ascending, of one run. Every one of them that is still
   // claimed ends in `stored` (with its record complete), in `give_back`, or with Writeback; both
@@ -55,6 +57,7 @@ class StorePages {
   std::vector<std::byte> content_;
   std::array<std::byte, kMaxCompressedBytes> compressed_;
   bool pool_was_full_ = false;
+  bool disk_was_busy_ = false;
   uint64_t reads_begun_ = 0;  // of this Run
 };
 

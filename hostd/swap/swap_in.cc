@@ -36,7 +36,6 @@ PageOutcome SwapIn::Run(PageIndex page, PageWord word) {
   if (!state_->words().TryMove(page, word, PageState::kSwappingIn, word.swap_id())) {
     return PageOutcome::kChanged;
   }
-  if (word.state() == PageState::kLost) Uncount(state_->stats().lost_pages);
   EBB_TEST_POINT("swap_in.owned");
   return BringBack(page, word);
 }
@@ -225,6 +224,7 @@ PageOutcome SwapIn::FinishInPlace(PageIndex page, PageWord word) {
   const auto generations = state_->writeback_order().GenerationsSince(word.swap_id());
   state_->come_backs().Note(page, generations && *generations < kSoonGenerations);
   RetireRecord(state_, word.swap_id());
+  if (word.state() == PageState::kLost) Uncount(state_->stats().lost_pages);
   Count(state_->stats().swapped_in);
   return PageOutcome::kServed;
 }
@@ -250,9 +250,11 @@ PageOutcome SwapIn::FindExisting(PageIndex page, PageWord word) {
 }
 
 PageOutcome SwapIn::Undo(PageIndex page, PageWord word, PageOutcome outcome) {
-  const PageWord left = state_->words().Leave(page, PageState::kSwapped, word.swap_id());
+  // What was lost still is, as long as it could not be tried.
+  const PageState to = word.state() == PageState::kLost ? PageState::kLost : PageState::kSwapped;
+  const PageWord left = state_->words().Leave(page, to, word.swap_id());
   if (left.discarded()) {
-    TryDiscard(memory_, state_, page, left.MovedTo(PageState::kSwapped, word.swap_id()));
+    TryDiscard(memory_, state_, page, left.MovedTo(to, word.swap_id()));
   }
   if (left.waiter()) memory_->Wake({page, 1});
   return outcome;
@@ -260,7 +262,7 @@ PageOutcome SwapIn::Undo(PageIndex page, PageWord word, PageOutcome outcome) {
 
 PageOutcome SwapIn::Lose(PageIndex page, PageWord word, const char* reason) {
   const PageWord left = state_->words().Leave(page, PageState::kLost, word.swap_id());
-  Count(state_->stats().lost_pages);
+  if (word.state() != PageState::kLost) Count(state_->stats().lost_pages);
   if (left.discarded()) {
     TryDiscard(memory_, state_, page, left.MovedTo(PageState::kLost, word.swap_id()));
   }

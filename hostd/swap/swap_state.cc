@@ -41,7 +41,10 @@ bool SwapState::Compact() {
   if (pool_.has_moved() || !left_before_.empty()) {
     if (!readers_.HaveEnded(readers_then_)) return true;
     pool_.FreeMoved();
-    for (const SwapLocation location : left_before_) FreeInPool(location);
+    for (const SwapLocation location : left_before_) {
+      FreeInPool(location);
+      leaving_bytes_ -= location.length_bytes();
+    }
   }
   left_before_ = std::exchange(left_since_, {});
   const bool moved = pool_.MoveSome(
@@ -69,6 +72,7 @@ void SwapState::MovedToDisk(SwapId id, SwapLocation from, SwapLocation to) {
     disk_->Free(from.disk_location(), from.length_bytes());
   } else {
     left_since_.push_back(from);
+    leaving_bytes_ += from.length_bytes();
     Count(stats_.disk_pages);
     Count(stats_.written_back);
   }

@@ -64,6 +64,8 @@ class SwapState {
   // What was copied from `from` lies on the disk at `to` now: frees where it was. In the pool that
   // waits until nobody reads there; who reads the disk looks at the record again.
   void MovedToDisk(SwapId id, SwapLocation from, SwapLocation to);
+  // Of the pool, what is not needed there any more and not freed yet.
+  uint64_t leaving_bytes() const { return leaving_bytes_; }
 
  private:
   bool Relocate(PageIndex page, PoolHandle from, PoolHandle to);
@@ -89,6 +91,7 @@ class SwapState {
   std::vector<SwapLocation> left_before_;
   std::vector<SwapLocation> left_since_;
   RecordReaders::Sight readers_then_;
+  uint64_t leaving_bytes_ = 0;
 };
 
 }  // namespace ebb

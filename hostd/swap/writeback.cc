@@ -31,10 +31,10 @@ bool Writeback::Run(uint64_t wanted_bytes, int64_t now_ns) {
   }
   FlushRaw();
   if (disk_->tier().MayWrite(now_ns)) {
-    StartBatch(TakeFromCleaner());
-    while (bytes_on_the_way_ < wanted_bytes && StartBatch(Collect())) {
+    MakeRoom();
+    while (bytes_on_the_way_ + state_->leaving_bytes() < wanted_bytes &&
+           StartBatch(Collect(), DiskShare::Purpose::kStore)) {
     }
-    cleaner_->Run(now_ns);
   }
   return disk_->in_flight() > 0;
 }
@@ -43,13 +43,13 @@ bool Writeback::Run(uint64_t wanted_bytes, int64_t now_ns) {
 // --------------------------------------------------------------------------------
 
 // False when there is nothing to be written, or nothing more can be now.
-bool Writeback::StartBatch(std::vector<Moving> moving) {
+bool Writeback::StartBatch(std::vector<Moving> moving, DiskShare::Purpose purpose) {
   if (moving.empty()) return false;
   Pack(&moving);
   // From the last block on, so that those that find no room can stay as they are.
   bool taken = true;
   while (taken && !moving.empty()) {
-    const std::optional<DiskShare::Io> write = disk_->Begin(moving.back().block + 1);
+    const std::optional<DiskShare::Io> write = disk_->Begin(moving.back().block + 1, purpose);
     if (!write) break;
     Fill(*write, &moving);
     taken = Start(*write);
@@ -82,6 +82,16 @@ std::vector<Writeback::Moving> Writeback::Collect() {
     state_->writeback_order().PutBack(each.id, each.generation);
   }
   return chosen;
+}
+
+// Writes what the cleaner has read, and has it read more.
+void Writeback::MakeRoom() {
+  std::vector<Moving> moving = TakeFromCleaner();
+  if (moving.empty() || StartBatch(std::move(moving), DiskShare::Purpose::kMakeRoom)) {
+    cleaner_->Run(now_ns_);
+  } else {
+    cleaner_->Pause(now_ns_);
+  }
 }
 
 std::vector<Writeback::Moving> Writeback::TakeFromCleaner() {
@@ -146,7 +156,7 @@ void Writeback::Keep(const Moving& moving) {
 Writeback::RawResult Writeback::WriteRaw(const ClaimedPage& page, const std::byte* content,
                                          uint64_t reads_begun) {
   if (disk_ == nullptr || !disk_->tier().MayWrite(now_ns_)) return RawResult::kNoRoom;
-  if (!open_raw_) open_raw_ = disk_->Begin(DiskShare::kMaxWriteBlocks);
+  if (!open_raw_) open_raw_ = disk_->Begin(DiskShare::kMaxWriteBlocks, DiskShare::Purpose::kStore);
   if (!open_raw_) return disk_->is_full() ? RawResult::kNoRoom : RawResult::kBusy;
   std::vector<RawPage>& load = loads_[open_raw_->slot].raw;
   const auto index = static_cast<uint32_t>(load.size());

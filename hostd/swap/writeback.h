@@ -39,6 +39,10 @@ class Writeback {
   // page was claimed.
   enum class RawResult { kTaken, kBusy, kNoRoom };
   RawResult WriteRaw(const ClaimedPage& page, const std::byte* content, uint64_t reads_begun);
+  // Whether so many would be taken now.
+  bool CanTakeRaw(uint64_t pages) const {
+    return disk_ == nullptr || disk_->free_slots() * DiskShare::kMaxWriteBlocks >= pages;
+  }
   // Raw pages that are on the disk, and those that are not to go. What was taken back is in
   // neither.
   void TakeEnded(std::vector<StoredPage>* drop, std::vector<ClaimedPage>* give_back);
@@ -70,7 +74,8 @@ class Writeback {
 
   std::vector<Moving> Collect();
   std::vector<Moving> TakeFromCleaner();
-  bool StartBatch(std::vector<Moving> moving);
+  bool StartBatch(std::vector<Moving> moving, DiskShare::Purpose purpose);
+  void MakeRoom();
   void Pack(std::vector<Moving>* moving);
   void Fill(const DiskShare::Io& write, std::vector<Moving>* moving);
   std::span<const std::byte> BytesOf(const Moving& moving) const;

@@ -157,7 +157,9 @@ void Mover::Finish(const Batch& batch) {
 
 Mover::BringBackState Mover::BringBackStep(Progress* progress) {
   // Filling a page when the host is full calls the OOM killer: it hardly ever just fails.
-  if (HostAvailableBytes() < kMemoryMarginBytes) return BringBackState::kNoMemory;
+  if (progress->no_memory || HostAvailableBytes() < kMemoryMarginBytes) {
+    return BringBackState::kNoMemory;
+  }
   uint64_t swapped_in = 0;
   for (uint64_t scanned = 0; scanned < kBringBackScanPages && swapped_in < kBringBackStepPages;) {
     const PageIndex page = progress->cursor;
@@ -226,8 +228,10 @@ void Mover::EndReads(Progress* progress) {
       case PageOutcome::kReading:
       case PageOutcome::kChanged:
       case PageOutcome::kRetry:
-      case PageOutcome::kNoMemory:
         progress->again = true;
+        break;
+      case PageOutcome::kNoMemory:
+        progress->no_memory = true;
         break;
       case PageOutcome::kNotMapped:
         TryDiscard(memory_, state_, read->page, state_->words().Load(read->page));

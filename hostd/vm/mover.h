@@ -72,8 +72,9 @@ class Mover : public DropSink {
     uint64_t until_resident = 0;
     PageIndex cursor;
     uint64_t failed_pages = 0;
-    bool again = false;  // some pages are to be tried once more
-    bool pause = false;  // the VM's memory map is changing, or the disk is at work
+    bool again = false;      // some pages are to be tried once more
+    bool no_memory = false;  // one that came from the disk found none
+    bool pause = false;      // the VM's memory map is changing, or the disk is at work
   };
   // Swaps in a few pages; what the bring-back's state is afterwards.
   BringBackState BringBackStep(Progress* progress);

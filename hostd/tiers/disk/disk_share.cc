@@ -8,6 +8,12 @@
 #include "hostd/base/units.h"
 
 namespace ebb {
+namespace {
+
+// With so many free blocks what is left in sparse ones can be moved together.
+constexpr uint64_t kBlocksToMakeRoom = 16;
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<DiskShare>> DiskShare::Create(DiskTier* tier) {
   EBB_ASSIGN_OR_RETURN(std::unique_ptr<DiskQueue> queue,
@@ -33,15 +39,31 @@ DiskShare::Slot* DiskShare::FreeSlot() {
   return slot != slots_.end() ? &*slot : nullptr;
 }
 
-std::optional<DiskShare::Io> DiskShare::Begin(uint32_t blocks) {
+uint64_t DiskShare::free_slots() const {
+  return static_cast<uint64_t>(
+      std::count_if(slots_.begin(), slots_.end(), [](const Slot& each) { return !each.taken; }));
+}
+
+uint32_t DiskShare::MayTake(uint32_t blocks, Purpose purpose) const {
+  blocks = std::min(blocks, kMaxWriteBlocks);
+  if (purpose == Purpose::kMakeRoom || tier_->space().free_segments() > 0) return blocks;
+  // The first block of a segment is nobody's.
+  const uint64_t free = blocks_.segments() * (kSegmentBlocks - 1) - blocks_.used_blocks();
+  if (free <= kBlocksToMakeRoom) return 0;
+  return static_cast<uint32_t>(std::min<uint64_t>(blocks, free - kBlocksToMakeRoom));
+}
+
+std::optional<DiskShare::Io> DiskShare::Begin(uint32_t blocks, Purpose purpose) {
   Slot* const slot = FreeSlot();
   if (slot == nullptr) return std::nullopt;
-  const auto run = blocks_.Allocate(std::min(blocks, kMaxWriteBlocks));
+  const uint32_t most = MayTake(blocks, purpose);
+  const auto run = most > 0 ? blocks_.Allocate(most) : std::nullopt;
   is_full_.store(!run, std::memory_order_relaxed);
   if (!run) return std::nullopt;
   NoteUsed();
   slot->taken = true;
   slot->is_read = false;
+  slot->started_ns = INT64_MAX;
   slot->io = {static_cast<uint32_t>(slot - slots_.data()), run->first_block, run->count};
   return slot->io;
 }

@@ -39,8 +39,10 @@ class DiskShare {
   };
 
   // Blocks to be filled and written, at most so many; none while all slots are in use, or when the
-  // disk is full. What has been begun must be started or cancelled.
-  std::optional<Io> Begin(uint32_t blocks);
+  // disk is full. What has been begun must be started or cancelled. The last few blocks are for
+  // those who make room with them.
+  enum class Purpose { kStore, kMakeRoom };
+  std::optional<Io> Begin(uint32_t blocks, Purpose purpose);
   // What has been begun and shortened to nothing is not to be written.
   void Cancel(const Io& write) { slots_[write.slot].taken = false; }
   // What has been begun shall be only its first `blocks`.
@@ -69,6 +71,7 @@ class DiskShare {
   }
 
   uint32_t in_flight() const { return in_flight_; }
+  uint64_t free_slots() const;
   // The last Begin found no room on the disk. Any thread.
   bool is_full() const { return is_full_.load(std::memory_order_relaxed); }
   // Blocks of 4096 bytes that hold something or are being written. Any thread.
@@ -87,6 +90,7 @@ class DiskShare {
   };
 
   Slot* FreeSlot();
+  uint32_t MayTake(uint32_t blocks, Purpose purpose) const;
 
   DiskTier* const tier_;
   DiskBlocks blocks_;

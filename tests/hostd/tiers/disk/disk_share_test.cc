@@ -15,6 +15,7 @@ namespace {
 
 class DiskShareTest : public testing::Test {
  protected:
+  static constexpr auto kStore = DiskShare::Purpose::kStore;
   void SetUp() override { UseDiskOf(4 * kMiB); }
   void UseDiskOf(uint64_t bytes) {
     share_.reset();
@@ -25,7 +26,7 @@ class DiskShareTest : public testing::Test {
   }
   // Writes so many blocks of that value, which are not there before the disk has answered.
   DiskShare::Io StartWrite(DiskShare& share, uint32_t blocks, std::byte value) {
-    const auto write = share.Begin(blocks);
+    const auto write = share.Begin(blocks, kStore);
     EXPECT_TRUE(write);
     for (uint32_t i = 0; i < write->blocks; ++i) {
       const DiskBlock block = share.Block(*write, i);
@@ -60,21 +61,21 @@ TEST_F(DiskShareTest, WritesBlocksAndSaysWhenTheyAreThere) {
 
 TEST_F(DiskShareTest, OnlySoManyWritesAreUnderWay) {
   for (uint32_t i = 0; i < DiskShare::kMaxWrites; ++i) StartWrite(*share_, 1, std::byte{1});
-  EXPECT_FALSE(share_->Begin(1));
+  EXPECT_FALSE(share_->Begin(1, kStore));
   EXPECT_FALSE(share_->is_full()) << "the disk has room";
   disk_->Complete(1);
   ASSERT_TRUE(share_->NextEnded(kNsPerS));
-  EXPECT_TRUE(share_->Begin(1));
+  EXPECT_TRUE(share_->Begin(1, kStore));
 }
 
 TEST_F(DiskShareTest, ShortenedWriteGivesTheRestBack) {
-  auto write = *share_->Begin(8);
+  auto write = *share_->Begin(8, kStore);
   share_->Shorten(&write, 3);
   EXPECT_EQ(share_->blocks().used_blocks(), 3u);
   share_->Shorten(&write, 0);
   share_->Cancel(write);
   EXPECT_EQ(share_->blocks().used_blocks(), 0u);
-  for (uint32_t i = 0; i < DiskShare::kMaxWrites; ++i) EXPECT_TRUE(share_->Begin(1));
+  for (uint32_t i = 0; i < DiskShare::kMaxWrites; ++i) EXPECT_TRUE(share_->Begin(1, kStore));
 }
 
 // Else the write would land in what somebody else has written there since.
@@ -83,7 +84,7 @@ TEST_F(DiskShareTest, SegmentsOfAVmThatGoesAreNobodysUntilTheDiskHasAnswered) {
   const DiskShare::Io late = StartWrite(*share_, 16, std::byte{1});
   share_.reset();
   const auto other = *DiskShare::Create(tier_.get());
-  EXPECT_FALSE(other->Begin(1));
+  EXPECT_FALSE(other->Begin(1, kStore));
   EXPECT_TRUE(other->is_full());
   disk_->Complete();
   tier_->ReapAdopted();
@@ -97,7 +98,7 @@ TEST_F(DiskShareTest, VmThatGoesGivesEverythingBack) {
   StartWrite(*share_, 16, std::byte{1});
   disk_->Complete();
   ASSERT_TRUE(share_->NextEnded(kNsPerS));
-  ASSERT_TRUE(share_->Begin(4)) << "begun, and never started";
+  ASSERT_TRUE(share_->Begin(4, kStore)) << "begun, and never started";
   EXPECT_LT(tier_->space().free_segments(), tier_->space().segments());
   share_.reset();
   EXPECT_EQ(tier_->space().free_segments(), tier_->space().segments());
