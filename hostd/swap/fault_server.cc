@@ -81,6 +81,11 @@ void FaultServer::Serve(Fault fault, int64_t now_ns) {
   const bool swapped = state == PageState::kSwapped || state == PageState::kLost;
   const uint64_t zero_filled_before = parts_.state->stats().zero_filled;
   if (Pace(&fault, swapped, now_ns)) return;
+  const bool grows = swapped || fault.kind == FaultMessage::Kind::kMissing;
+  if (grows && MustLeaveRoom(now_ns)) {
+    AwaitMemory(fault, now_ns);
+    return;
+  }
   const PageOutcome outcome = handler_.Handle(fault.page, fault.kind);
   if (outcome == PageOutcome::kReading) {
     // There is a place for each read that can be under way.
@@ -110,6 +115,7 @@ void FaultServer::Finish(const Fault& fault, PageOutcome outcome, int64_t now_ns
       PutAsideLonger(fault, kFirstRetryNs, kMaxRetryNs, now_ns);
       return;
     case PageOutcome::kNoMemory:
+      BeginShortage(now_ns);
       AwaitMemory(fault, now_ns);
       return;
     case PageOutcome::kLost:
@@ -119,6 +125,16 @@ void FaultServer::Finish(const Fault& fault, PageOutcome outcome, int64_t now_ns
       PutAsideLonger(fault, kFirstLostRetryNs, kMaxLostRetryNs, now_ns);
       return;
   }
+}
+
+void FaultServer::BeginShortage(int64_t now_ns) {
+  const SwapStats& stats = parts_.state->stats();
+  shortage_.Begin(stats.swapped_out, stats.swapped_in + stats.zero_filled, now_ns);
+}
+
+bool FaultServer::MustLeaveRoom(int64_t now_ns) {
+  const SwapStats& stats = parts_.state->stats();
+  return shortage_.MustWait(stats.swapped_out, stats.swapped_in + stats.zero_filled, now_ns);
 }
 
 // Reclaim makes room by what is ready to be dropped, and if that is not enough it is asked again.
@@ -136,7 +152,8 @@ bool FaultServer::FinishReads(int64_t now_ns) {
   while (reading_count_ > 0) {
     // What nobody asked for must not cost what somebody else needs.
     const Residency& residency = *parts_.residency;
-    const bool read_ahead = residency.resident() + kMaxReadAheadPages < residency.target();
+    const bool read_ahead =
+        !shortage_.lasts() && residency.resident() + kMaxReadAheadPages < residency.target();
     const std::optional<SwapIn::ReadPage> done = handler_.NextRead(read_ahead);
     if (!done) break;
     any = true;
@@ -187,7 +204,8 @@ void FaultServer::NoteZeroFilled(const Fault& fault, uint64_t zero_filled_before
   Residency& residency = *parts_.residency;
   if (parts_.state->stats().zero_filled != zero_filled_before) {
     Count(parts_.state->stats().zero_faults);
-    if (!residency.MustPace()) handler_.FillAhead(fault.page, kFillAheadPages);
+    if (!residency.MustPace() && !shortage_.lasts())
+      handler_.FillAhead(fault.page, kFillAheadPages);
     const uint64_t filled = parts_.state->stats().zero_filled - zero_filled_before;
     residency.Add(static_cast<int64_t>(filled));
   }

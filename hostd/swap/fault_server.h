@@ -9,6 +9,7 @@
 #include "hostd/base/units.h"
 #include "hostd/os/guest_memory.h"
 #include "hostd/swap/fault.h"
+#include "hostd/swap/memory_shortage.h"
 #include "hostd/swap/reclaim_alarm.h"
 #include "hostd/swap/residency.h"
 #include "hostd/swap/swap_state.h"
@@ -55,6 +56,8 @@ class FaultServer {
   void Handle(const GuestMessage& message, int64_t now_ns);
   void Serve(Fault fault, int64_t now_ns);
   void Finish(const Fault& fault, PageOutcome outcome, int64_t now_ns);
+  void BeginShortage(int64_t now_ns);
+  bool MustLeaveRoom(int64_t now_ns);
   void AwaitMemory(Fault fault, int64_t now_ns);
   bool FinishReads(int64_t now_ns);
   bool Pace(Fault* fault, bool swapped, int64_t now_ns);
@@ -71,6 +74,7 @@ class FaultServer {
   // again.
   std::array<Fault, 256> aside_;
   size_t aside_count_ = 0;
+  MemoryShortage shortage_;
   // Faults whose pages are being read from the disk.
   std::array<Fault, DiskReads::kMaxReads> reading_;
   size_t reading_count_ = 0;

@@ -25,7 +25,8 @@ constexpr uint64_t kHostReserveShare = 16;
 constexpr int64_t kOnceGiveUpNs = 30 * kNsPerS;
 constexpr int64_t kDetachPollNs = 20 * kNsPerMs;
 constexpr int64_t kProgressNs = 2 * kNsPerS;
-constexpr int64_t kPoolReportNs = 600 * kNsPerS;
+// How often the same is said while it lasts.
+constexpr int64_t kReportNs = 600 * kNsPerS;
 
 }  // namespace
 
@@ -186,6 +187,7 @@ void Vm::RunReclaim() {
     const int64_t wait_ns = reclaim_.RunPass(now_ns, OnceTarget(now_ns));
     ReportLosses();
     ReportPool(now_ns);
+    ReportNoMemory(now_ns);
     if (wait_ns > 0) reclaim_alarm_.Sleep(wait_ns);
   }
   ReportLosses();
@@ -207,13 +209,23 @@ void Vm::ReportPool(int64_t now_ns) {
     const DiskTier::Stats disk = tiers_.disk->stats(now_ns);
     if (!disk.failing && !disk.stalled) return;
   }
-  pool_report_ns_ = now_ns + kPoolReportNs;
+  pool_report_ns_ = now_ns + kReportNs;
   LogWarning(
       "vm %s: the pool is full (see --pool-max), or the host has no memory for it: what would be "
       "swapped out of the VM stays resident, even above its limit. Raise one of the limits, and "
-      "see: "
-      "ebbctl tier",
+      "see: ebbctl tier",
       name_);
+}
+
+void Vm::ReportNoMemory(int64_t now_ns) {
+  const uint64_t faults = swap_state_->stats().no_memory;
+  if (faults == no_memory_said_ || now_ns < no_memory_report_ns_) return;
+  no_memory_report_ns_ = now_ns + kReportNs;
+  LogWarning(
+      "vm %s: the host, or the VM's memory cgroup, had no memory for pages that the VM touched: %d "
+      "of its faults waited until others were swapped out. Raise memory.max, or lower its limit",
+      name_, faults - no_memory_said_);
+  no_memory_said_ = faults;
 }
 
 // Whoever finds a page lost may be on the fault path, and must not wait for the log.

@@ -111,6 +111,7 @@ class Vm {
   void ReportProgress(int64_t* last_ns) const;
   bool MayPace() const;
   void ReportPool(int64_t now_ns);
+  void ReportNoMemory(int64_t now_ns);
   void ReportLosses();
   bool Stopping() const { return stopping_.load(std::memory_order_relaxed); }
 
@@ -139,7 +140,10 @@ class Vm {
   std::atomic<uint64_t> once_target_{UINT64_MAX};
   uint64_t once_best_ = UINT64_MAX;  // reclaim thread only, as the next
   int64_t once_best_ns_ = 0;
-  int64_t pool_report_ns_ = 0;  // not said again before
+  // Not said again before.
+  int64_t pool_report_ns_ = 0;
+  int64_t no_memory_report_ns_ = 0;
+  uint64_t no_memory_said_ = 0;  // faults of which it was said
 
   mutable Mutex mutex_{"Vm::mutex_"};
   std::string detach_error_ ABSL_GUARDED_BY(mutex_);

@@ -13,7 +13,7 @@ namespace {
 
 constexpr char kUsage[] =
     "usage: qemu-system-synthetic --ram-mib N --qmp PATH [--seed N] [--disk-folder DIR]...\n"
-    "         [--signals] [--plugin LIBRARY [--plugin-argument KEY=VALUE]...]\n"
+    "         [--signals] [--keep-own-memory] [--plugin LIBRARY [--plugin-argument KEY=VALUE]...]\n"
     "Without --plugin the library comes by LD_PRELOAD. Obeys commands on stdin.\n";
 
 constexpr option kOptions[] = {
@@ -23,6 +23,7 @@ constexpr option kOptions[] = {
     {"plugin", required_argument, nullptr, 'p'},
     {"plugin-argument", required_argument, nullptr, 'a'},
     {"disk-folder", required_argument, nullptr, 'd'},
+    {"keep-own-memory", no_argument, nullptr, 'k'},
     {"signals", no_argument, nullptr, 'S'},
     {},
 };
@@ -55,6 +56,9 @@ Options ParseOptions(int argc, char** argv) {
         break;
       case 'd':
         options.disk_folders.emplace_back(optarg);
+        break;
+      case 'k':
+        options.keep_own_memory = true;
         break;
       case 'S':
         options.signals = true;

@@ -16,6 +16,7 @@ struct Options {
   std::vector<std::string> plugin_arguments;  // socket=..., name=..., qmp=...
   std::vector<std::string> disk_folders;      // where a file that takes O_DIRECT may lie
   bool signals = false;                       // with a signal storm
+  bool keep_own_memory = false;               // needs no more than it has, but for guest RAM
 };
 
 // Ends the process with a message on stderr if it makes no sense.

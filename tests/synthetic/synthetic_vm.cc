@@ -12,8 +12,10 @@
 //   report          the counters
 //   quit            exits, whatever the VCPUs are doing; so does the end of stdin
 #include <dlfcn.h>
+#include <malloc.h>
 #include <unistd.h>
 
+#include <climits>
 #include <cstdio>
 #include <iostream>
 #include <memory>
@@ -67,6 +69,18 @@ void LoadPlugin(const Options& options) {
     std::fputs("the plugin does not install\n", stderr);
     _exit(2);
   }
+}
+
+// The heap has what it needs from now on, and never gives anything back: where the memory cgroup is
+// full, the answer to a barrier must cost no page. Locking it would not do, for Ebb takes no VM
+// that locks memory.
+void KeepOwnMemory() {
+  constexpr size_t kHeapBytes = 4 * kMiB;
+  if (mallopt(M_ARENA_MAX, 1) == 0 || mallopt(M_TRIM_THRESHOLD, INT_MAX) == 0 ||
+      mallopt(M_MMAP_THRESHOLD, 2 * kHeapBytes) == 0) {
+    Die("setting up the heap");
+  }
+  const auto heap = std::make_unique<std::vector<char>>(kHeapBytes, 'h');
 }
 
 class SyntheticVm {
@@ -185,6 +199,7 @@ class SyntheticVm {
 
 int main(int argc, char** argv) {
   const ebb::synthetic::Options options = ebb::synthetic::ParseOptions(argc, argv);
+  if (options.keep_own_memory) ebb::synthetic::KeepOwnMemory();
   ebb::synthetic::SyntheticVm vm(options);
   std::cout << vm.AwaitFilled().dump() << std::endl;
   for (std::string line; std::getline(std::cin, line) && line != "quit";) {

@@ -6,6 +6,7 @@ import os
 import select
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ class Settings:
     seed: int
     loader: str = "plugin"  # or preload
     signals: bool = False
+    keep_own_memory: bool = False
+    prepare: Callable[[], None] = lambda: None  # its process, before it is one of a VM
 
 
 class SyntheticVm:
@@ -41,6 +44,8 @@ class SyntheticVm:
                    "--qmp", str(qmp), "--disk-folder", str(build), "--disk-folder", "/var/tmp"]
         if settings.signals:
             command.append("--signals")
+        if settings.keep_own_memory:
+            command.append("--keep-own-memory")
         library = str(build / "qemu-plugin/libebb-qemu.so")
         environment = dict(os.environ)
         if settings.loader == "preload":
@@ -50,10 +55,15 @@ class SyntheticVm:
             command += ["--plugin", library]
             for key, value in options.items():
                 command += ["--plugin-argument", f"{key}={value}"]
+        die_with_us = die_with(os.getpid())
+
+        def prepare() -> None:
+            die_with_us()
+            settings.prepare()
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
-                env=environment, start_new_session=True, preexec_fn=die_with(os.getpid()))
+                env=environment, start_new_session=True, preexec_fn=prepare)
         self._received = b""
 
     @property
