@@ -7,6 +7,7 @@
 
 #include "hostd/base/clock.h"
 #include "hostd/base/test_points.h"
+#include "hostd/base/wait_checks.h"
 #include "hostd/swap/discard.h"
 #include "hostd/tiers/page_codec.h"
 #include "hostd/tiers/same_filled.h"
@@ -98,6 +99,8 @@ bool SwapIn::Decode(SwapLocation location) {
 PageOutcome SwapIn::StartRead(PageIndex page, PageWord word, SwapLocation location) {
   EBB_TEST_POINT("swap_in.read");
   if (!reads_.Start({page, word, location})) return Undo(page, word, PageOutcome::kRetry);
+  // It belongs to the read, which ends whatever this thread waits for.
+  NoteLeft();
   return PageOutcome::kReading;
 }
 
@@ -117,11 +120,15 @@ std::optional<SwapIn::ReadPage> SwapIn::NextRead(bool read_ahead) {
 PageOutcome SwapIn::EndRead(const DiskReads::Ended& ended, bool read_ahead,
                             uint64_t* read_ahead_pages) {
   const auto& [page, word, location, tries] = ended.read;
+  NoteOwned(PageStateName(PageState::kSwappingIn));
   EBB_TEST_POINT("swap_in.read_ended");
   state_->disk()->tier().NoteRead(ended.ok);
   if (!ended.ok) {
     if (tries + 1 < kMaxReadTries) {
-      if (reads_.TryAgain(ended.slot)) return PageOutcome::kReading;
+      if (reads_.TryAgain(ended.slot)) {
+        NoteLeft();
+        return PageOutcome::kReading;
+      }
       return Undo(page, word, PageOutcome::kRetry);
     }
     reads_.Release(ended.slot);
