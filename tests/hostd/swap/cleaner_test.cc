@@ -143,12 +143,67 @@ TEST_F(CleanerTest, WhatTheDiskGivesWronglyStaysWhereItIs) {
   ASSERT_NO_FATAL_FAILURE(ExpectAllRight());
 }
 
+// Of the guest's choosing, as if it were a block with an index.
+TEST_F(CleanerTest, RawPageIsNothingToClean) {
+  DiscardMost();
+  writeback_->Run(0, now_ns_);
+  ASSERT_EQ(disk_->pending(), 8u) << "sparse blocks are read";
+  // Its place is a raw page's since, and the read is late.
+  const PageWord word = state_->words().Load({0});
+  const SwapLocation before = LocationOf(0);
+  const DiskLocation block = {0, before.disk_location().block, 0};
+  ASSERT_TRUE(state_->table().TryRelocate(word.swap_id(), before,
+                                          SwapLocation::OnDisk(Codec::kRaw, kPageBytes, block)));
+  for (int pass = 0; pass < 3; ++pass) {
+    disk_->Complete();
+    writeback_->Run(0, now_ns_);
+  }
+  EXPECT_EQ(LocationOf(0).disk_location(), block);
+  const SwapLocation raw = LocationOf(0);
+  ASSERT_TRUE(state_->table().TryRelocate(word.swap_id(), raw, before));
+  ASSERT_NO_FATAL_FAILURE(ExpectAllRight());
+}
+
 TEST_F(CleanerTest, FailingDiskLosesNothing) {
   DiscardMost();
   disk_->FailNextReads(5);
   disk_->FailNextWrites(5);
   Clean();
   ASSERT_NO_FATAL_FAILURE(ExpectAllRight());
+}
+
+// To the last block that may be taken, and then half of it is not needed any more.
+TEST_F(DiskTest, FullDiskIsCleanedWithTheBlocksThatAreKeptForThat) {
+  ASSERT_NO_FATAL_FAILURE(UseDiskOf(2 * kMiB));
+  const auto half_of = [](uint64_t page) { return PartlyRandomContent(page, 1900); };
+  for (uint64_t page = 0; page < kPages; ++page) {
+    ASSERT_NO_FATAL_FAILURE(SwapOut(page, half_of(page)));
+  }
+  for (int pass = 0; pass < 30; ++pass) {
+    writeback_->Run(kAll, now_ns_);
+    disk_->Complete();
+  }
+  ASSERT_TRUE(state_->disk()->is_full());
+  const uint64_t full = state_->disk()->used_blocks();
+  std::vector<uint64_t> kept;
+  for (uint64_t page = 0; page < kPages; ++page) {
+    if (LocationOf(page).tier() != TierKind::kDisk) continue;
+    if (page % 2 == 0) {
+      kept.push_back(page);
+    } else {
+      DiscardPages(&memory_, state_, {{page}, 1});
+    }
+  }
+  for (int pass = 0; pass < 300; ++pass) {
+    now_ns_ += 100 * kNsPerMs;
+    writeback_->Run(0, now_ns_);
+    disk_->Complete();
+    Settle();
+  }
+  EXPECT_LT(state_->disk()->used_blocks(), full * 7 / 10);
+  for (const uint64_t page : kept) {
+    ASSERT_NO_FATAL_FAILURE(ExpectComesFromDisk(page, half_of(page)));
+  }
 }
 
 }  // namespace

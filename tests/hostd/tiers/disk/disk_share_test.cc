@@ -111,6 +111,28 @@ TEST_F(DiskShareTest, NothingOfTwoVmsLiesInOneSegment) {
   EXPECT_NE(first.first_block / kSegmentBlocks, second.first_block / kSegmentBlocks);
 }
 
+TEST_F(DiskShareTest, WriteThatWasNotStartedIsNotWaitedFor) {
+  ASSERT_TRUE(share_->Begin(4, kStore));
+  StartWrite(*share_, 1, std::byte{1});
+  EXPECT_FALSE(share_->NextEnded(kNsPerS));
+  EXPECT_FALSE(tier_->stats(kNsPerS).stalled);
+  EXPECT_FALSE(share_->NextEnded(5 * kNsPerS));
+  EXPECT_FALSE(tier_->stats(5 * kNsPerS).stalled);
+}
+
+TEST_F(DiskShareTest, LastBlocksAreForThoseWhoMakeRoom) {
+  ASSERT_NO_FATAL_FAILURE(UseDiskOf(2 * kMiB));
+  uint32_t stored = 0;
+  while (const auto write = share_->Begin(16, kStore)) {
+    stored += write->blocks;
+    for (uint32_t i = 0; i < write->blocks; ++i) share_->Settle(write->first_block + i, 16);
+    share_->Cancel(*write);
+  }
+  EXPECT_TRUE(share_->is_full());
+  EXPECT_EQ(stored, kSegmentBlocks - 1 - 16);
+  EXPECT_EQ(share_->Begin(16, DiskShare::Purpose::kMakeRoom)->blocks, 16u);
+}
+
 TEST_F(DiskShareTest, DiskThatDoesNotAnswerIsCalledStalled) {
   StartWrite(*share_, 1, std::byte{1});
   EXPECT_FALSE(share_->NextEnded(2 * kNsPerS));
