@@ -145,7 +145,7 @@ bool PageProtocol::NothingStored() const {
   SwapState& state = shared_state_->state();
   if (state.pool().stats().objects != 0) return false;
   if (state.disk() == nullptr) return true;
-  return state.disk()->writes_in_flight() == 0 && state.disk()->blocks().used_blocks() == 0;
+  return state.disk()->in_flight() == 0 && state.disk()->blocks().used_blocks() == 0;
 }
 
 // ---- Prefetch
