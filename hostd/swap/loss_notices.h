@@ -22,6 +22,7 @@ class LossNotices {
 
   // `reason` must outlive the program.
   void Post(PageIndex page, const char* reason) {
+    last_reason_.store(reason, std::memory_order_relaxed);
     Room expected = Room::kFree;
     if (!room_.compare_exchange_strong(expected, Room::kFilling, std::memory_order_acquire)) {
       others_.fetch_add(1, std::memory_order_relaxed);
@@ -31,6 +32,9 @@ class LossNotices {
     reason_ = reason;
     room_.store(Room::kFull, std::memory_order_release);
   }
+
+  // Of the last page that was lost; empty: none ever was.
+  const char* last_reason() const { return last_reason_.load(std::memory_order_relaxed); }
 
   // One thread at a time. None when there is nothing to say.
   std::optional<Notice> Take() {
@@ -45,6 +49,7 @@ class LossNotices {
 
   std::atomic<Room> room_{Room::kFree};
   std::atomic<uint64_t> others_{0};
+  std::atomic<const char*> last_reason_{""};
   // Of whoever took the room.
   PageIndex page_;
   const char* reason_ = nullptr;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "hostd/vm/vm.h"
 
@@ -75,7 +76,11 @@ VmStatus Vm::Status() const {
   if (status.held_pages > 0) {
     status.state = "held";
     status.held_reason = absl::StrFormat(
-        "%d pages cannot be produced; threads that touch them wait", status.held_pages);
+        "%d pages cannot be produced; threads that touch them wait. Of the last one: %s",
+        status.held_pages, swap_state_->losses().last_reason());
+    if (const DiskShare* disk = swap_state_->disk(); disk != nullptr) {
+      absl::StrAppend(&status.held_reason, ". The disk tier is ", disk->tier().name());
+    }
   }
   status.detach_error = detach_error();
   status.ram_bytes = ram_bytes();

@@ -38,10 +38,11 @@ class Scene:
         self._running: list[Child] = []
         self._complaints: list[str] = []
 
-    def start_ebbd(self) -> None:
-        self.ebbd = Ebbd(self._prepared.ebbd, self._folders.root, self._folders.log("ebbd"),
-                         self._user.group, more_arguments=self._prepared.ebbd_arguments)
-        self._own(self.ebbd, lambda: self.ebbd.stop(STOP_S))
+    def start_ebbd(self, log_name: str = "ebbd") -> None:
+        ebbd = Ebbd(self._prepared.ebbd, self._folders.root, self._folders.log(log_name),
+                    self._user.group, more_arguments=self._prepared.ebbd_arguments)
+        self.ebbd = ebbd
+        self._own(ebbd, lambda: ebbd.stop(STOP_S))
         self.wait(self.ebbd.is_ready, EBBD_READY_S, "ebbd did not open its sockets")
 
     def start_vm(self) -> None:
@@ -49,6 +50,16 @@ class Scene:
                          self._user)
         self._own(self.qemu, lambda: self._end_qemu(self.qemu))
         self.console = Console(self.qemu.console_log)
+
+    def end_ebbd(self) -> str | None:
+        """Now, and not in close(). Returns what did not go well."""
+        self._running.remove(self.ebbd)
+        return self.ebbd.stop(STOP_S)
+
+    def end_vm(self) -> str | None:
+        """The same."""
+        self._running.remove(self.qemu)
+        return self._end_qemu(self.qemu)
 
     def start_heir(self, name: str, **changes: Any) -> Qemu:
         """A QEMU that waits for the guest of this one; with other VmOptions where there are any."""

@@ -17,6 +17,11 @@ STOP_S = 10
 
 
 class StallingDisk:
+    """While it is stalled, no process may be started: the new one closes what we have open of the
+    served file, which waits for the stopped process, and so does who starts it."""
+
+    EXPORTED = "content"  # the node
+
     def __init__(self, folder: Path, size: int, user: User) -> None:
         """Raises OSError or CalledProcessError where this machine has no loop devices or FUSE."""
         content = folder / "stalling.img"
@@ -27,7 +32,9 @@ class StallingDisk:
         self._daemon = Child("qemu-storage-daemon", [
             "qemu-storage-daemon",
             "--blockdev", f"driver=file,node-name=content,filename={content}",
-            "--export", f"fuse,id=export,node-name=content,mountpoint={self._mount},writable=on"],
+            *self._more_arguments(folder),
+            "--export", f"fuse,id=export,node-name={self.EXPORTED},mountpoint={self._mount},"
+                        "writable=on"],
             folder / "storage-daemon.log")
         self._attached = False
         self._served: BinaryIO | None = None
@@ -57,11 +64,14 @@ class StallingDisk:
         inflight = Path(f"/sys/block/{self.device.name}/inflight").read_text()
         return any(int(count) > 0 for count in inflight.split())
 
-    def stall(self) -> None:
-        os.kill(self._daemon.pid, signal.SIGSTOP)
-        # What the host has cached would not have to be asked for.
+    def forget(self) -> None:
+        """What the host has cached would not have to be asked for."""
         assert self._served is not None
         os.posix_fadvise(self._served.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+    def stall(self) -> None:
+        os.kill(self._daemon.pid, signal.SIGSTOP)
+        self.forget()
 
     def heal(self) -> None:
         os.kill(self._daemon.pid, signal.SIGCONT)
@@ -73,6 +83,10 @@ class StallingDisk:
             self._served.close()
         self.release()
         self._daemon.stop(STOP_S)
+
+    def _more_arguments(self, folder: Path) -> list[str]:
+        """Of the process that serves it."""
+        return []
 
     def _wait_for_mount(self, size: int) -> None:
         deadline = time.monotonic() + READY_S

@@ -27,6 +27,15 @@ TEST(LossNotices, LossIsSaidOnce) {
   EXPECT_FALSE(notices.Take());
 }
 
+TEST(LossNotices, LastReasonStays) {
+  LossNotices notices;
+  EXPECT_EQ(notices.last_reason(), std::string(""));
+  notices.Post({7}, "torn");
+  notices.Post({8}, "unreadable");
+  EXPECT_TRUE(notices.Take());
+  EXPECT_EQ(notices.last_reason(), std::string("unreadable"));
+}
+
 TEST(LossNotices, LossesAtOnceAreCounted) {
   LossNotices notices;
   for (uint64_t page = 1; page <= 5; ++page) notices.Post({page}, "torn");
