@@ -51,10 +51,10 @@ class Scene:
         self._own(self.qemu, lambda: self._end_qemu(self.qemu))
         self.console = Console(self.qemu.console_log)
 
-    def end_ebbd(self) -> str | None:
+    def end_ebbd(self, seconds: float = STOP_S) -> str | None:
         """Now, and not in close(). Returns what did not go well."""
         self._running.remove(self.ebbd)
-        return self.ebbd.stop(STOP_S)
+        return self.ebbd.stop(seconds)
 
     def end_vm(self) -> str | None:
         """The same."""
