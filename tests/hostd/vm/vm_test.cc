@@ -81,6 +81,16 @@ TEST_F(VmTest, OneTimeSwapOutReachesItsTargetAndForgetsIt) {
   EXPECT_TRUE(WaitUntil([&] { return vm().Status().swap_out_target_bytes == 0; }));
 }
 
+TEST_F(VmTest, SwapOutOfAVmThatHasGrownSinceItWasLookedAtReachesItsTarget) {
+  const RunningVm grown = RunningVm::Start("grown", kPages, 10);
+  ASSERT_TRUE(WaitUntil([&] { return grown.vm->Status().resident_bytes > 0; }));
+  for (uint64_t page = 10; page < kPages; ++page) {
+    grown.memory->Populate({page}, VmPages::ContentOf(page));
+  }
+  ASSERT_TRUE(grown.vm->SwapOut(kHalf).ok());
+  EXPECT_TRUE(grown.WaitForResident(BytesToPages(kHalf)));
+}
+
 TEST_F(VmTest, SwapInBringsEverythingBackWithoutALimit) {
   ASSERT_TRUE(vm().SwapOut(kHalf).ok());
   ASSERT_TRUE(running_.WaitForResident(BytesToPages(kHalf)));
