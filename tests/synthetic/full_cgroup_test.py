@@ -57,8 +57,7 @@ def run(tap: Tap, host: Host, cgroup: MemoryCgroup, seed: int) -> None:
     touch_everything(tap, host, cgroup, vm, f"{RAM_MIB}M")
     touch_everything(tap, host, cgroup, vm, "none")
     tap.check(cgroup.times_full() > 0, "the cgroup was full")
-    tap.check("had no memory" in host.ebbd.log.read_text(),
-              "ebbd's log says why its threads waited")
+    tap.check("had no memory" in host.ebbd.log.read_text(), "ebbd's log says why threads waited")
     tap.check(cgroup.killed() == 0, "the kernel has killed nobody")
     cgroup.limit(2 * RAM_BYTES)
     host.ebbctl("swap-in", vm.name)
