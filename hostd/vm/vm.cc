@@ -245,8 +245,8 @@ uint64_t Vm::OnceTarget(int64_t now_ns) {
     once_best_ = UINT64_MAX;
     return target;
   }
-  // It is asked for now. What is known of a VM that was left alone may be of long ago, and if it was
-  // small then, the target would look reached.
+  // It is asked for now. What is known of a VM that was left alone may be of long ago, and if it
+  // was small then, the target would look reached.
   if (once_best_ == UINT64_MAX) residency_.Refresh(memory_->ResidentPages());
   const uint64_t resident = residency_.resident();
   if (resident < once_best_) {
