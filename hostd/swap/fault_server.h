@@ -51,6 +51,7 @@ class FaultServer {
     bool no_memory = false;      // it has found none, and is counted
   };
   std::span<const Fault> aside() const { return std::span(aside_).first(aside_count_); }
+  bool is_short_of_memory() const { return shortage_.lasts(); }
 
  private:
   void Handle(const GuestMessage& message, int64_t now_ns);

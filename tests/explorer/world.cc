@@ -147,6 +147,7 @@ class SeenByServer {
 
  private:
   static void SeeAside(const FaultServer& server, Sight* seen) {
+    seen->push_back(Seen::Value(server.is_short_of_memory() ? 1 : 0));
     for (const FaultServer::Fault& fault : server.aside()) {
       seen->push_back(Seen::Value(fault.page.value << 8 | static_cast<uint64_t>(fault.kind)));
     }

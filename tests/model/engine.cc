@@ -19,7 +19,7 @@ constexpr uint64_t kDiskBytes = 2 * kMiB;
 // Of empty spans that it may keep.
 constexpr uint64_t kSpareBytes = PagesToBytes(10);
 // Refused fills are tried again sooner, lost pages later.
-constexpr int64_t kShortNs = 100 * kNsPerMs;
+constexpr int64_t kShortNs = kNsPerS / 2;
 constexpr int64_t kLongNs = 100 * kNsPerS;
 
 // Zeros, one value, what does not compress, and what compresses to any size: mostly to one of a
