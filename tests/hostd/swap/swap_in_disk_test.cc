@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <random>
 
 #include "hostd/swap/discard.h"
@@ -194,11 +195,10 @@ TEST_F(SwapInDiskTest, IndexThatLiesBringsNothingWrong) {
   }
 }
 
-// ---- Damage: 10,000 of each kind, and none may reach the guest
+// ---- Damage: 10,000 of each kind (EBB_INJECTIONS), and none may reach the guest
 
 class DiskDamageTest : public SwapInDiskTest {
  protected:
-  static constexpr int kInjections = 10'000;
   static constexpr uint64_t kUsed = 64;
 
   // All compress to the same length or nearly so: what lies in the wrong place looks right.
@@ -229,7 +229,7 @@ class DiskDamageTest : public SwapInDiskTest {
   template <typename Damage>
   void Inject(const Damage& damage) {
     SCOPED_TRACE(testing::Message() << "seed " << seed_);
-    for (int i = 0; i < kInjections;) {
+    for (int i = 0; i < injections_;) {
       const uint64_t page = random_() % kUsed;
       const std::span<std::byte> object = ObjectOnDisk(page);
       const std::vector<std::byte> before(object.begin(), object.end());
@@ -254,6 +254,12 @@ class DiskDamageTest : public SwapInDiskTest {
     }
   }
 
+  static int InjectionsWanted() {
+    const char* value = std::getenv("EBB_INJECTIONS");
+    return value != nullptr ? std::max(1, std::atoi(value)) : 10'000;
+  }
+
+  const int injections_ = InjectionsWanted();
   const unsigned seed_ = std::random_device()();
   std::mt19937 random_{seed_};
   std::vector<std::vector<std::byte>> old_objects_;  // of the life before, by page
@@ -265,7 +271,7 @@ TEST_F(DiskDamageTest, FlippedBitIsNoticed) {
   Inject([this](uint64_t, std::span<std::byte> object) {
     object[random_() % object.size()] ^= std::byte{1} << (random_() % 8);
   });
-  EXPECT_GT(lost_, kInjections * 9 / 10);
+  EXPECT_GT(lost_, injections_ * 9 / 10);
 }
 
 // A part of the block, in sectors, is still what was there before.
@@ -277,7 +283,7 @@ TEST_F(DiskDamageTest, TornWriteIsNoticed) {
     std::copy_n(&old_disk_[(random_() % 8 + kSegmentBlocks + 1) * kDiskBlockBytes + sector],
                 kSector, &disk_->data()[begin + sector]);
   });
-  EXPECT_EQ(lost_, kInjections);
+  EXPECT_EQ(lost_, injections_);
 }
 
 TEST_F(DiskDamageTest, StaleBlockIsNoticed) {
@@ -285,7 +291,7 @@ TEST_F(DiskDamageTest, StaleBlockIsNoticed) {
     const std::vector<std::byte>& old = old_objects_[page];
     std::copy_n(old.begin(), std::min(old.size(), object.size()), object.begin());
   });
-  EXPECT_EQ(lost_, kInjections);
+  EXPECT_EQ(lost_, injections_);
 }
 
 TEST_F(DiskDamageTest, MisdirectedBlockIsNoticed) {
@@ -293,7 +299,7 @@ TEST_F(DiskDamageTest, MisdirectedBlockIsNoticed) {
     const std::span<std::byte> other = ObjectOnDisk((page + 1 + random_() % (kUsed - 1)) % kUsed);
     std::copy_n(other.begin(), std::min(other.size(), object.size()), object.begin());
   });
-  EXPECT_EQ(lost_, kInjections);
+  EXPECT_EQ(lost_, injections_);
 }
 
 }  // namespace
