@@ -69,8 +69,10 @@ void FaultServer::Handle(const GuestMessage& message, int64_t now_ns) {
   if (aside == aside_end) {
     Serve(fault, now_ns);
   } else if (aside->backoff_ns >= kFirstLostRetryNs &&
-             parts_.state->words().Load(fault.page).state() != PageState::kLost) {
-    // Something woke its threads, and not only that it was tried once more: maybe it can be had.
+             (parts_.state->disk() == nullptr ||
+              parts_.state->words().Load(fault.page).state() != PageState::kLost)) {
+    // Something woke its threads: maybe the page can be had now. Where there is a disk, that it was
+    // tried once more is no reason: each try takes as long as the disk does, and wakes them again.
     aside->due_ns = now_ns;
   }
 }
