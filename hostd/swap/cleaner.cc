@@ -8,7 +8,7 @@
 
 #include "hostd/base/test_points.h"
 #include "hostd/base/units.h"
-#include "hostd/tiers/page_codec.h"
+#include "hostd/swap/disk_object.h"
 
 namespace ebb {
 namespace {
@@ -75,26 +75,19 @@ void Cleaner::EndRead(const DiskShare::Io& read, bool ok) {
 // None when it is not there any more, or the disk does not give back what was written.
 std::optional<Cleaner::Object> Cleaner::Verified(ConstDiskBlock block, uint32_t number,
                                                  BlockMember member) {
-  if (member.page.value >= state_->words().pages()) return std::nullopt;
-  const PageWord word = state_->words().Load(member.page);
-  // Only ids that our own words name are looked up: a block may say anything.
-  if (word.state() != PageState::kSwapped || word.swap_id() != member.id) return std::nullopt;
-  if (!member.id || member.id == kZeroPageId || state_->IsBeingCopied(member.id)) {
-    return std::nullopt;
-  }
+  const std::optional<PageWord> word = SwappedMember(state_, member);
+  if (!word || state_->IsBeingCopied(member.id)) return std::nullopt;
   const SwapDesc desc = state_->table().Load(member.id);
   const SwapLocation at = desc.location;
   if (at.tier() != TierKind::kDisk || at.disk_location().block != number) return std::nullopt;
   // A block of its own since it was asked for, whose content the guest has chosen.
   if (at.codec() == Codec::kRaw) return std::nullopt;
-  const uint32_t offset = at.disk_location().offset_bytes;
-  if (offset + at.length_bytes() > block.size()) return std::nullopt;
-  const ConstDiskBlock::element_type* const bytes = block.data() + offset;
   std::array<std::byte, kPageBytes> content;
-  if (!DecodePage(at.codec(), {bytes, at.length_bytes()}, content.data()) ||
-      PageChecksum(content.data(), member.page, word.generation()) != desc.checksum) {
+  if (!DecodeDiskObject(block, at, content.data()) ||
+      PageChecksum(content.data(), member.page, word->generation()) != desc.checksum) {
     return std::nullopt;
   }
+  const ConstDiskBlock::iterator bytes = block.begin() + at.disk_location().offset_bytes;
   return Object{member.page, member.id, at, {bytes, bytes + at.length_bytes()}};
 }
 

@@ -9,6 +9,7 @@
 #include "hostd/base/test_points.h"
 #include "hostd/base/wait_checks.h"
 #include "hostd/swap/discard.h"
+#include "hostd/swap/disk_object.h"
 #include "hostd/tiers/page_codec.h"
 #include "hostd/tiers/same_filled.h"
 
@@ -142,7 +143,7 @@ PageOutcome SwapIn::EndRead(const DiskReads::Ended& ended, bool read_ahead,
   }
   const ConstDiskBlock block = reads_.Block(ended.slot);
   PageOutcome outcome = PageOutcome::kLost;
-  if (DecodeFromBlock(block, location) && IsRight(page, word, desc.checksum)) {
+  if (DecodeDiskObject(block, location, bounce_.data()) && IsRight(page, word, desc.checksum)) {
     outcome = Deliver(page, word);
     if (outcome == PageOutcome::kServed && read_ahead) {
       *read_ahead_pages = BringNeighbours(block, page, location);
@@ -154,13 +155,6 @@ PageOutcome SwapIn::EndRead(const DiskReads::Ended& ended, bool read_ahead,
   return outcome;
 }
 
-bool SwapIn::DecodeFromBlock(ConstDiskBlock block, SwapLocation location) {
-  const uint32_t offset = location.disk_location().offset_bytes;
-  if (offset + location.length_bytes() > block.size()) return false;
-  return DecodePage(location.codec(), block.subspan(offset, location.length_bytes()),
-                    bounce_.data());
-}
-
 // The page it was read for is served: what else the block has of pages near it costs no read.
 uint64_t SwapIn::BringNeighbours(ConstDiskBlock block, PageIndex page, SwapLocation from) {
   if (from.codec() == Codec::kRaw) return 0;
@@ -170,24 +164,22 @@ uint64_t SwapIn::BringNeighbours(ConstDiskBlock block, PageIndex page, SwapLocat
   for (const BlockMember& member : std::span(members).first(count)) {
     const uint64_t distance = std::max(member.page, page).value - std::min(member.page, page).value;
     if (distance == 0 || distance > kReadAheadPages) continue;
-    if (member.page.value >= state_->words().pages()) continue;
     if (BringNeighbour(block, member, from)) ++brought;
   }
   return brought;
 }
 
 bool SwapIn::BringNeighbour(ConstDiskBlock block, BlockMember member, SwapLocation from) {
-  const PageWord word = state_->words().Load(member.page);
-  // Only ids that our own words name are looked up: a block may say anything.
-  if (word.state() != PageState::kSwapped || word.swap_id() != member.id) return false;
-  if (!member.id || member.id == kZeroPageId) return false;
+  const std::optional<PageWord> swapped = SwappedMember(state_, member);
+  if (!swapped) return false;
+  const PageWord word = *swapped;
   if (!state_->words().TryMove(member.page, word, PageState::kSwappingIn, member.id)) return false;
   const SwapDesc desc = state_->table().Load(member.id);
   const bool here = desc.location.tier() == TierKind::kDisk &&
                     desc.location.disk_location().device == from.disk_location().device &&
                     desc.location.disk_location().block == from.disk_location().block;
   // Whether it is lost shows when somebody wants it.
-  if (!here || !DecodeFromBlock(block, desc.location) ||
+  if (!here || !DecodeDiskObject(block, desc.location, bounce_.data()) ||
       !IsRight(member.page, word, desc.checksum)) {
     Undo(member.page, word, PageOutcome::kChanged);
     return false;

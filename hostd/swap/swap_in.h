@@ -52,7 +52,6 @@ class SwapIn {
   bool Decode(SwapLocation location);
   PageOutcome StartRead(PageIndex page, PageWord word, SwapLocation location);
   PageOutcome EndRead(const DiskReads::Ended& ended, bool read_ahead, uint64_t* read_ahead_pages);
-  bool DecodeFromBlock(ConstDiskBlock block, SwapLocation location);
   uint64_t BringNeighbours(ConstDiskBlock block, PageIndex page, SwapLocation from);
   bool BringNeighbour(ConstDiskBlock block, BlockMember member, SwapLocation from);
   PageOutcome Deliver(PageIndex page, PageWord word);

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstring>
 #include <span>
-#include <tuple>
 #include <utility>
 
 #include "hostd/base/check.h"

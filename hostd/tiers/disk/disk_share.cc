@@ -34,14 +34,12 @@ DiskShare::~DiskShare() {
 }
 
 DiskShare::Slot* DiskShare::FreeSlot() {
-  const auto slot =
-      std::find_if(slots_.begin(), slots_.end(), [](const Slot& each) { return !each.taken; });
+  const auto slot = std::find_if(slots_.begin(), slots_.end(), IsFree);
   return slot != slots_.end() ? &*slot : nullptr;
 }
 
 uint64_t DiskShare::free_slots() const {
-  return static_cast<uint64_t>(
-      std::count_if(slots_.begin(), slots_.end(), [](const Slot& each) { return !each.taken; }));
+  return static_cast<uint64_t>(std::count_if(slots_.begin(), slots_.end(), IsFree));
 }
 
 uint32_t DiskShare::MayTake(uint32_t blocks, Purpose purpose) const {
@@ -61,9 +59,7 @@ std::optional<DiskShare::Io> DiskShare::Begin(uint32_t blocks, Purpose purpose) 
   is_full_.store(!run, std::memory_order_relaxed);
   if (!run) return std::nullopt;
   NoteUsed();
-  slot->taken = true;
-  slot->is_read = false;
-  slot->started_ns = INT64_MAX;
+  slot->use = Slot::Use::kBegun;
   slot->io = {static_cast<uint32_t>(slot - slots_.data()), run->first_block, run->count};
   return slot->io;
 }
@@ -91,9 +87,10 @@ DiskBlock DiskShare::Block(const Io& write, uint32_t index) const {
 bool DiskShare::Start(const Io& write, int64_t now_ns) {
   if (!queue_->StartWrite(write.slot, PagesToBytes(write.first_block),
                           write.blocks * kDiskBlockBytes)) {
-    slots_[write.slot].taken = false;
+    Cancel(write);
     return false;
   }
+  slots_[write.slot].use = Slot::Use::kWriting;
   slots_[write.slot].started_ns = now_ns;
   ++in_flight_;
   return true;
@@ -104,7 +101,7 @@ bool DiskShare::StartRead(uint32_t block, int64_t now_ns) {
   if (slot == nullptr) return false;
   const auto number = static_cast<uint32_t>(slot - slots_.data());
   if (!queue_->StartRead(number, PagesToBytes(block), kDiskBlockBytes)) return false;
-  *slot = {true, true, now_ns, {number, block, 1}};
+  *slot = {Slot::Use::kReading, now_ns, {number, block, 1}};
   ++in_flight_;
   return true;
 }
@@ -114,19 +111,20 @@ std::optional<DiskShare::Ended> DiskShare::NextEnded(int64_t now_ns) {
   DiskQueue::Ended ended;
   if (queue_->Reap({&ended, 1}) == 0) {
     for (const Slot& slot : slots_) {
-      if (slot.taken) tier_->NoteWaiting(slot.started_ns, now_ns);
+      const bool waits = slot.use == Slot::Use::kWriting || slot.use == Slot::Use::kReading;
+      if (waits) tier_->NoteWaiting(slot.started_ns, now_ns);
     }
     return std::nullopt;
   }
   --in_flight_;
   Slot& slot = slots_[ended.slot];
-  slot.taken = false;
-  if (slot.is_read) {
+  const bool is_read = std::exchange(slot.use, Slot::Use::kFree) == Slot::Use::kReading;
+  if (is_read) {
     tier_->NoteRead(ended.ok);
   } else {
     tier_->NoteWrite(ended.ok, slot.io.blocks, now_ns);
   }
-  return Ended{slot.io, slot.is_read, ended.ok};
+  return Ended{slot.io, is_read, ended.ok};
 }
 
 }  // namespace ebb

@@ -44,7 +44,7 @@ class DiskShare {
   enum class Purpose { kStore, kMakeRoom };
   std::optional<Io> Begin(uint32_t blocks, Purpose purpose);
   // What has been begun and shortened to nothing is not to be written.
-  void Cancel(const Io& write) { slots_[write.slot].taken = false; }
+  void Cancel(const Io& write) { slots_[write.slot].use = Slot::Use::kFree; }
   // What has been begun shall be only its first `blocks`.
   void Shorten(Io* write, uint32_t blocks);
   DiskBlock Block(const Io& write, uint32_t index) const;
@@ -83,12 +83,13 @@ class DiskShare {
   void NoteUsed() { used_blocks_.store(blocks_.used_blocks(), std::memory_order_relaxed); }
 
   struct Slot {
-    bool taken = false;
-    bool is_read = false;
-    int64_t started_ns = 0;
+    enum class Use { kFree, kBegun, kWriting, kReading };
+    Use use = Use::kFree;
+    int64_t started_ns = 0;  // of kWriting and kReading
     Io io;
   };
 
+  static bool IsFree(const Slot& slot) { return slot.use == Slot::Use::kFree; }
   Slot* FreeSlot();
   uint32_t MayTake(uint32_t blocks, Purpose purpose) const;
 
