@@ -23,7 +23,8 @@ DEADLINE_S = 60
 ENGINE_FIGURES = {
     "pool_overhead_ratio", "pool_overhead_churned_ratio", "pool_overhead_shifted_ratio",
     "pool_overhead_halved_ratio", "pool_bytes_vs_zram", "metadata_bytes_per_page",
-    "page_table_bytes_per_page", "disk_blocks_per_page", "lookup_ns", "lookup_2_threads_ns",
+    "page_table_bytes_per_page", "disk_blocks_per_page",
+    "disk_reads_per_page_in", "lookup_ns", "lookup_2_threads_ns",
 }
 ANCHORED = {"pool_overhead_ratio", "pool_bytes_vs_zram"}
 MARK = f"EBB_BENCH_TEST={os.getpid()}"

@@ -3,58 +3,55 @@
 
 #include <algorithm>
 #include <array>
-#include <cstddef>
-#include <cstdint>
-#include <span>
+#include <memory>
+#include <random>
+#include <string>
+#include <utility>
 #include <vector>
 
-#include "hostd/tiers/disk/pack_blocks.h"
-#include "hostd/tiers/page_codec.h"
-#include "hostd/tiers/same_filled.h"
+#include "hostd/base/clock.h"
+#include "hostd/base/status_macros.h"
+#include "hostd/tiers/disk/disk_tier.h"
 #include "tests/bench/figure.h"
+#include "tests/bench/swapped_guest.h"
+#include "tests/hostd/tiers/disk/unnamed_disk.h"
 
 namespace ebb::bench {
 namespace {
 
-// So many pages are written together.
-constexpr size_t kPackedPages = 128;
-
-// The lengths of the objects; 0 for a page that is stored as it is.
-std::vector<uint32_t> ObjectLengths(const PageData& data) {
-  PageCompressor compressor;
-  std::array<std::byte, kMaxCompressedBytes> object;
-  std::vector<uint32_t> lengths;
-  for (uint32_t page = 0; page < data.pages(); ++page) {
-    if (SameFilledValue(data.page(page))) continue;
-    lengths.push_back(compressor.Compress(data.page(page), object));
+// Swaps out each of the data's pages once, and writes it to the disk a batch at a time.
+void FillDisk(SwappedGuest* guest) {
+  std::array<uint32_t, SwappedGuest::kBatchPages> batch;
+  for (uint64_t first = 0; first < guest->pages(); first += batch.size()) {
+    const uint64_t count = std::min<uint64_t>(batch.size(), guest->pages() - first);
+    for (uint64_t i = 0; i < count; ++i) batch[i] = static_cast<uint32_t>(first + i);
+    guest->SwapOut({first}, {batch.data(), count});
+    if (guest->pool_objects() >= Writeback::kBatchObjects) guest->WriteBackAll();
   }
-  return lengths;
-}
-
-uint64_t BlocksFor(std::span<const uint32_t> lengths) {
-  std::vector<uint32_t> compressed;
-  for (const uint32_t length : lengths) {
-    if (length > 0) compressed.push_back(length);
-  }
-  const std::vector<uint32_t> block_of = PackBlocks(compressed);
-  const uint64_t raw_pages = lengths.size() - compressed.size();
-  if (block_of.empty()) return raw_pages;
-  return raw_pages + *std::max_element(block_of.begin(), block_of.end()) + 1;
+  guest->WriteBackAll();
 }
 
 }  // namespace
 
-absl::Status MeasureDiskBlocks(const PageData& data) {
-  SayProgress("packing blocks of a disk");
-  const std::vector<uint32_t> lengths = ObjectLengths(data);
-  if (lengths.empty()) return absl::InvalidArgumentError("the data has no page to be stored");
-  uint64_t blocks = 0;
-  for (size_t first = 0; first < lengths.size(); first += kPackedPages) {
-    const size_t count = std::min(kPackedPages, lengths.size() - first);
-    blocks += BlocksFor(std::span(lengths).subspan(first, count));
-  }
-  SayFigure("disk_blocks_per_page",
-            static_cast<double>(blocks) / static_cast<double>(lengths.size()), "blocks/page");
+absl::Status MeasureDisk(const PageData& data, uint64_t seed) {
+  SayProgress("writing pages to a disk, and reading them back");
+  const std::array<std::string, 2> folders = {".", "/var/tmp"};
+  EBB_ASSIGN_OR_RETURN(std::unique_ptr<Disk> disk,
+                       OpenUnnamedDisk(folders, kLeastDiskBytes + 2 * PagesToBytes(data.pages())));
+  DiskTier tier("a disk of the bench", std::move(disk));
+  EBB_ASSIGN_OR_RETURN(std::unique_ptr<SwappedGuest> guest,
+                       SwappedGuest::Create(&data, data.pages(), &tier));
+  FillDisk(guest.get());
+  const auto pages = static_cast<double>(guest->disk_pages());
+  if (pages == 0) return absl::InvalidArgumentError("the data has no page to be stored");
+  SayFigure("disk_blocks_per_page", static_cast<double>(guest->disk_blocks()) / pages,
+            "blocks/page");
+  std::vector<uint64_t> order(guest->pages());
+  for (uint64_t page = 0; page < order.size(); ++page) order[page] = page;
+  std::shuffle(order.begin(), order.end(), std::mt19937_64(seed));
+  for (const uint64_t page : order) guest->BringBack({page});
+  SayFigure("disk_reads_per_page_in", static_cast<double>(tier.stats(MonotonicNs()).reads) / pages,
+            "reads/page");
   return absl::OkStatus();
 }
 

@@ -108,7 +108,7 @@ absl::Status Run(const Options& options) {
                          PageData::Read(options.pages_path, options.kinds_path));
     EBB_RETURN_IF_ERROR(MeasureFilledPool(data, options.filled_pages, options.stored_path));
     EBB_RETURN_IF_ERROR(MeasureChangedPool(data, options.changed_pages, options.seed));
-    EBB_RETURN_IF_ERROR(MeasureDiskBlocks(data));
+    EBB_RETURN_IF_ERROR(MeasureDisk(data, options.seed));
   }
   return MeasureLookups(options.lookup_pages, options.rounds, options.seed);
 }

@@ -4,18 +4,24 @@
 #include <malloc.h>
 
 #include "hostd/base/check.h"
+#include "hostd/base/clock.h"
 #include "hostd/base/status_macros.h"
 #include "tests/bench/process_memory.h"
 
 namespace ebb::bench {
 
 absl::StatusOr<std::unique_ptr<SwappedGuest>> SwappedGuest::Create(const PageData* data,
-                                                                   uint64_t pages) {
+                                                                   uint64_t pages, DiskTier* disk) {
   std::unique_ptr<SwappedGuest> guest(new SwappedGuest(data, pages));
-  EBB_ASSIGN_OR_RETURN(guest->shared_, SharedSwapState::Create(pages));
+  EBB_ASSIGN_OR_RETURN(guest->shared_, SharedSwapState::Create(pages, {nullptr, disk}));
   SwapState* state = &guest->shared_->state();
-  guest->store_pages_.emplace(&guest->memory_, state);
-  guest->swap_in_.emplace(&guest->memory_, state);
+  std::unique_ptr<DiskQueue> reads;
+  if (disk != nullptr) {
+    EBB_ASSIGN_OR_RETURN(reads, disk->OpenQueue(DiskReads::kMaxReads, kDiskBlockBytes));
+  }
+  guest->writeback_.emplace(state);
+  guest->store_pages_.emplace(&guest->memory_, state, &*guest->writeback_);
+  guest->swap_in_.emplace(&guest->memory_, state, std::move(reads));
   return guest;
 }
 
@@ -45,8 +51,26 @@ void SwappedGuest::SwapOut(PageIndex first, std::span<const uint32_t> contents) 
 
 void SwappedGuest::BringBack(PageIndex page) {
   if (!IsSwapped(page)) return;
-  const PageOutcome outcome = swap_in_->Run(page, shared_->state().words().Load(page));
+  PageOutcome outcome = swap_in_->Run(page, shared_->state().words().Load(page));
+  while (outcome == PageOutcome::kReading) {
+    WaitReadable(swap_in_->reads_fd(), never_, -1);
+    if (const auto read = swap_in_->NextRead(false)) outcome = read->outcome;
+  }
   EBB_CHECK(outcome == PageOutcome::kServed, "a page did not come back");
+}
+
+void SwappedGuest::WriteBackAll() {
+  while (writeback_->Run(UINT64_MAX / 2, MonotonicNs())) EndRawPages();
+  EndRawPages();
+  Settle();
+}
+
+void SwappedGuest::EndRawPages() {
+  std::vector<StoredPage> drop;
+  std::vector<ClaimedPage> give_back;
+  writeback_->TakeEnded(&drop, &give_back);
+  for (const StoredPage& page : drop) DropPages(&memory_, &shared_->state(), {&page, 1});
+  GivePagesBack(&memory_, &shared_->state(), give_back);
 }
 
 void SwappedGuest::Settle() {
