@@ -6,11 +6,12 @@ virsh goes well; then a page of it cannot be produced, and can again."""
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -124,8 +125,7 @@ class LibvirtCheck:
 
     def _check_held(self) -> None:
         """Damages what ebbd has stored, as failing memory would."""
-        self._stop_reclaim()
-        with damaged_pool(self._ebbd.pid):
+        with self._damaged_pool():
             self._wait(lambda: self._vm()["state"] == "held", HELD_S, "a damaged page holds the VM")
             self._tap.check(self._virsh("domstate", NAME) == "running", "held: domstate")
             suspending = subprocess.Popen(["virsh", "-q", "-c", "qemu:///system", "suspend", NAME])
@@ -139,8 +139,7 @@ class LibvirtCheck:
         self._virsh("resume", NAME)
         self._settle("healed")
         self._check_goes_on("healed")
-        self._stop_reclaim()
-        with damaged_pool(self._ebbd.pid):
+        with self._damaged_pool():
             self._wait(lambda: self._vm()["state"] == "held", HELD_S, "and is held again")
             self._virsh("destroy", NAME)
             self._tap.check(self._state() == "shut off", "held: destroy")
@@ -154,15 +153,26 @@ class LibvirtCheck:
         self._start_ebbd()
         self._wait(lambda: self._vm() is not None, READY_S, "and is taken when ebbd comes")
 
-    def _stop_reclaim(self) -> None:
-        """Returns when nothing is stored any more."""
+    @contextlib.contextmanager
+    def _damaged_pool(self) -> Iterator[None]:
+        """Nothing is stored meanwhile, or moved: what had been damaged before would not be healed.
+        So QEMU rests until ebbd does, too, and goes on with its pool damaged."""
         self._ebbd.control.set_limit(NAME, 0)
-        stored = [-1]
+        qemu = self._vm()["pid"]
+        seen = [()]
 
         def is_idle() -> bool:
-            before, stored[0] = stored[0], self._vm()["pages_swapped_out"]
-            return before == stored[0]
-        self._wait(is_idle, READY_S, "without a limit nothing is taken")
+            vm = self._vm()
+            before, seen[0] = seen[0], (vm["pages_swapped_out"], vm["pool_used_bytes"])
+            return before == seen[0]
+        with contextlib.ExitStack() as damage:
+            os.kill(qemu, signal.SIGSTOP)
+            try:
+                self._wait(is_idle, READY_S, "without a limit nothing is taken")
+                damage.enter_context(damaged_pool(self._ebbd.pid))
+            finally:
+                os.kill(qemu, signal.SIGCONT)
+            yield
 
     def _start_ebbd(self) -> None:
         self._ebbd = Ebbd(self._prepared.ebbd, RUNTIME, self._folders.log("ebbd"), "kvm")

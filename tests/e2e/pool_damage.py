@@ -15,7 +15,8 @@ HIT_AT = 32
 
 @contextlib.contextmanager
 def damaged_pool(ebbd_pid: int) -> Iterator[None]:
-    """Nothing may be stored meanwhile: healing would damage it. So lift the VM's limit before."""
+    """Nothing may be stored or moved meanwhile: healing would damage it. So lift the VM's limit
+    before, and see that ebbd has nothing more to do."""
     pool = _open_pool(ebbd_pid)
     try:
         chunks = list(_chunks(pool))
