@@ -55,6 +55,7 @@ nlohmann::ordered_json ToJson(const VmStatus& vm) {
       EBB_FIELD(vm, fault_p99_us),
       EBB_FIELD(vm, paced_faults),
       EBB_FIELD(vm, paced_us_total),
+      EBB_FIELD(vm, no_memory_faults),
       EBB_FIELD(vm, barrier_mode),
       EBB_FIELD(vm, barriers),
       EBB_FIELD(vm, barrier_p50_ms),

@@ -193,6 +193,10 @@ Section FaultSection(const Json& vm) {
                        ? "none so far"
                        : HumanMicroseconds(static_cast<double>(NumberField(vm, "paced_us_total"))) +
                              " in all"));
+  if (const uint64_t no_memory = NumberField(vm, "no_memory_faults"); no_memory > 0) {
+    section.Add("Found no memory", HumanCount(no_memory),
+                "had to wait: the host or its memory cgroup was full");
+  }
   return section;
 }
 

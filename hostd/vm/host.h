@@ -60,6 +60,7 @@ struct VmStatus {
   double fault_p99_us = 0;
   uint64_t paced_faults = 0;
   uint64_t paced_us_total = 0;
+  uint64_t no_memory_faults = 0;  // had to wait: the host, or the VM's memory cgroup, was full
 
   std::string barrier_mode;  // qmp, grace
   uint64_t barriers = 0;

@@ -41,7 +41,8 @@ void Judge(const DiskTier::Stats& stats, bool no_room, TierStatus* disk) {
   if (stats.stalled) {
     disk->state = "stalled";
     disk->message = absl::StrFormat(
-        "the disk %s has not answered a read or write for more than 5 s: what the pool has no room for "
+        "the disk %s has not answered a read or write for more than 5 s: what the pool has no room "
+        "for "
         "stays resident, and threads of a guest that touch pages on it may wait until it answers. "
         "Nothing is lost. Look at the kernel's log (dmesg), and at what else uses it",
         disk->path);

@@ -40,6 +40,7 @@ void AddCounters(const SwapStats& stats, VmStatus* status) {
       static_cast<double>(stats.fault_latency.PercentileNs(0.99)) / kNsPerUsExact;
   status->paced_faults = stats.paced_faults;
   status->paced_us_total = stats.paced_ns / static_cast<uint64_t>(kNsPerUs);
+  status->no_memory_faults = stats.no_memory;
 }
 
 }  // namespace

@@ -49,6 +49,7 @@ class FakeHost : public Host {
     vm.fault_p99_us = 92.25;
     vm.paced_faults = 3;
     vm.paced_us_total = 12000;
+    vm.no_memory_faults = 3;
     vm.barrier_mode = "qmp";
     vm.barriers = 120;
     vm.barrier_p50_ms = 1.25;

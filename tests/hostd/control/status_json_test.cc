@@ -64,9 +64,9 @@ TEST(StatusJson, HasEveryFieldOfVmStatusInItsOrder) {
       pool_used_bytes, pool_full, disk_bytes, disk_used_bytes, disk_full, same_filled_pages,
       incompressible_pages, page_word_bytes, record_bytes, pages_swapped_out, pages_swapped_in,
       pages_given_back, pages_discarded, pages_written_back, pages_read_ahead, faults, zero_faults,
-      write_protect_faults, fault_p50_us, fault_p99_us, paced_faults, paced_us_total, barrier_mode,
-      barriers, barrier_p50_ms, barrier_p99_ms, barrier_interval_ms, cooling_pages, guarded_pages,
-      ready_pages, reserve_target_pages);
+      write_protect_faults, fault_p50_us, fault_p99_us, paced_faults, paced_us_total,
+      no_memory_faults, barrier_mode, barriers, barrier_p50_ms, barrier_p99_ms, barrier_interval_ms,
+      cooling_pages, guarded_pages, ready_pages, reserve_target_pages);
   EXPECT_EQ(Serialize(ToJson(vm)), expected.dump());
   EXPECT_EQ(vm.resident_bytes, expected["resident_bytes"].get<uint64_t>());
   // And back, through text.
